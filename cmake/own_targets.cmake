@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# How our own tests, benchmarks and examples are compiled. Nothing here reaches a host project.
+
+add_library(fae_warnings INTERFACE)
+target_compile_options(fae_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow)
+
+# Eigen's kernels are several times faster when compiled for the machine; the library never asks a host for it.
+add_library(fae_native INTERFACE)
+if(FAE_NATIVE)
+  target_compile_options(fae_native INTERFACE -march=native)
+endif()
+
+# fae_link_layer(<target> <layer>): what files of this layer may use; a layer that is not of the library may use all.
+function(fae_link_layer target layer)
+  set(plain_layers core trace memory ops profile calibrate classify table schedule report)
+  target_link_libraries(${target} PRIVATE fae_warnings fae::fae)
+  if(layer STREQUAL "io")
+    target_link_libraries(${target} PRIVATE fae::gzip)
+  elseif(NOT layer IN_LIST plain_layers)
+    target_link_libraries(${target} PRIVATE fae::gzip fae::models)
+  endif()
+endfunction()

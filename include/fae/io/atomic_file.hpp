@@ -43,14 +43,17 @@ class AtomicFile {
   public:
     /// @param path  the final name; its folder must exist. A symbolic link is followed.
     explicit AtomicFile(std::string path) : path_(std::move(path)), target_(path_) {
+        buffer_.reserve(buffer_bytes);
+        // The streams of this process, even where they lead to a regular file: what is there must stay.
+        const int stream = path_ == "/dev/stdout"   ? STDOUT_FILENO
+                           : path_ == "/dev/stderr" ? STDERR_FILENO
+                                                    : -1;
         struct stat status {};
         const bool exists = ::stat(path_.c_str(), &status) == 0;
-        if (exists && S_ISDIR(status.st_mode)) throw IoError(path_, "is a folder");
-        buffer_.reserve(buffer_bytes);
-        if (exists && !S_ISREG(status.st_mode)) {
-            state_ = State::through;
-            file_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+        if (stream >= 0 || (exists && !S_ISREG(status.st_mode))) {
+            file_ = stream >= 0 ? ::dup(stream) : ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
             if (file_ < 0) fail("cannot be opened for writing");
+            state_ = State::through;
             return;
         }
         if (exists) {

@@ -53,12 +53,10 @@ install_missing() {
 }
 
 build_release() {
-  local args=()
-  if command -v ccache >/dev/null; then args+=(-D CMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
-  # shellcheck disable=SC2206  # words are wanted here
-  args+=(${FAE_CMAKE_ARGS:-})
+  if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
   say "configuring $build"
-  cmake --preset release "${args[@]}"
+  # shellcheck disable=SC2086  # the arguments are words
+  cmake --preset release ${FAE_CMAKE_ARGS:-}
   say "building (the first time takes minutes)"
   cmake --build "$build" --parallel "${JOBS:-$(nproc)}" "$@"
 }

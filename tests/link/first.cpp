@@ -4,4 +4,4 @@
 #include "everything.hpp"
 #include "units.hpp"
 
-UnitFacts facts_of_first() { return {fae::version.data(), fae::checked}; }
+UnitFacts facts_of_first() { return {&fae::version, fae::checked}; }

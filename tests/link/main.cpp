@@ -8,7 +8,7 @@
 int main() {
     const UnitFacts first = facts_of_first();
     const UnitFacts second = facts_of_second();
-    std::printf("first: fae %s%s, second: fae %s%s\n", first.version, first.checked ? " checked" : "",
-                second.version, second.checked ? " checked" : "");
+    std::printf("first: fae %s%s, second: fae %s%s\n", first.version->data(), first.checked ? " checked" : "",
+                second.version->data(), second.checked ? " checked" : "");
     return first.version == second.version ? 0 : 1;
 }

@@ -4,4 +4,4 @@
 #include "everything.hpp"
 #include "units.hpp"
 
-UnitFacts facts_of_second() { return {fae::version.data(), fae::checked}; }
+UnitFacts facts_of_second() { return {&fae::version, fae::checked}; }

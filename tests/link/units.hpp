@@ -3,9 +3,11 @@
 // What the two translation units of the link test tell the main function.
 #pragma once
 
-/// The version that the unit was compiled with, and whether it was compiled with FAE_CHECKED.
+#include <string_view>
+
+/// Where the unit finds the library's version, and whether it was compiled with FAE_CHECKED.
 struct UnitFacts {
-    const char* version;
+    const std::string_view* version;
     bool checked;
 };
 

@@ -27,7 +27,12 @@ endif()
 execute_process(COMMAND "${clang_format}" --style=file --dry-run -Werror ${files}
   WORKING_DIRECTORY "${ROOT}" RESULT_VARIABLE result ERROR_VARIABLE complaints)
 if(result)
-  message(FATAL_ERROR "format: run clang-format 14 with -i on these\n${complaints}")
+  # One line per place is enough; clang-format draws each.
+  string(REPLACE ";" "," complaints "${complaints}")
+  string(REGEX MATCHALL "[^\n]+: code should be clang-formatted" places "${complaints}")
+  list(TRANSFORM places REPLACE "^${ROOT}/" "")
+  list(JOIN places "\n  " text)
+  message(FATAL_ERROR "format: run clang-format 14 with -i on these\n  ${text}")
 endif()
 list(LENGTH files count)
 message(STATUS "format: ${count} files as clang-format 14 writes them")

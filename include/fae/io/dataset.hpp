@@ -3,7 +3,7 @@
 // Dataset: training inputs in memory, in file order: labels, dense features, and the row ids of the sparse
 // ones. Readers and the synthetic generator fill it; the profiler counts it; the classifier splits it.
 //
-//   Dataset data = read_criteo(par(threads), "day_0.gz", options);
+//   Dataset data = read_criteo(par(threads), "train.txt", options);
 //   profiler.add(par(threads), data.bags());
 #pragma once
 

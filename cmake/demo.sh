@@ -15,7 +15,7 @@ out=$build/demo
 mkdir -p "$out"
 
 # The command lines of the demo.
-criteo=(--data "$source_dir/examples/data/criteo/sample.tsv.gz" --format criteo
+criteo=(--data "$source_dir/examples/data/criteo/criteo_terabyte_day0_10k.tsv.gz" --format criteo
         --model small --budget 10% --epochs 3)
 kaggle=(--synthetic kaggle --inputs 200000
         --model rmc2 --budget 64MiB --epochs 1)

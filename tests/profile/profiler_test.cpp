@@ -19,7 +19,7 @@ std::vector<std::uint64_t> widen(fae::Span<const Count> counts) {
     return {counts.begin(), counts.end()};
 }
 
-// 20 tables of up to 60,000 rows: some are counted per thread, some in shards.
+// 20 tables of up to 60,000 rows: small ones and large ones, owned whole.
 const fae::RowSpace& wide_space() {
     static const fae::RowSpace space = oracle::random_space(20, 60000, 16, 3);
     return space;
@@ -39,13 +39,14 @@ struct Claim {
     static constexpr std::uint64_t max_count = fae::ExactCounter<std::uint32_t>::max_count;
     fae::ExactCounter<std::uint32_t> inner;
     explicit Claim(const fae::RowSpace& space) : inner(space) {}
-    void add(const fae::Seq&, const fae::RowSpace&, const fae::Bags<std::uint32_t>&) {}
+    void add(const fae::Seq&, const fae::RowSpace&, const fae::Bags<std::uint32_t>&,
+             fae::Span<const std::uint64_t>) {}
     fae::Buffer<std::uint32_t, fae::PageSpace> take() { return inner.take(); }
 };
 
 }  // namespace
 
-// Catches a look-up lost or counted twice, at any split into threads, blocks, shards and own arrays.
+// Catches a look-up lost or counted twice, however tables are shared out among threads.
 TEST_CASE("profiler: counts equal a plain loop for every executor, bag shape and counter width") {
     const fae::RowSpace& space = wide_space();
     for (const std::size_t bag_size : {1u, 3u, 0u}) {

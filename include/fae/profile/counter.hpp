@@ -3,20 +3,16 @@
 // ExactCounter: one counter per row, filled by any number of threads without a data race and with the same
 // result for each number. It is what AccessProfiler (profiler.hpp) uses; a host uses that.
 //
-// One thread adds 1 in place, looking ahead to fetch the counters of look-ups to come. More than one thread
-// work in three rounds over a block of inputs: each takes a share of the inputs, counts small tables in an
-// array of its own and the other look-ups per shard; then sorts those look-ups by shard; then shards are
-// counted side by side. A shard is every n-th cache line of the counters, so popular rows spread over shards
-// whatever their order, and no line has two writers.
+// One thread adds 1 in place, looking ahead to fetch the counters of look-ups to come. Of more threads, each
+// owns some tables, or every n-th cache line of the counters of a table that is too much for one thread; all
+// read the same block of inputs at a time, and each counts what is its own. No counter has two writers.
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -32,14 +28,16 @@
 
 namespace fae::inline FAE_ABI {
 
-/// What AccessProfiler counts with. add(exec, space, bags) adds the look-ups of whole batches; take() gives
-/// the counts and leaves the counter empty. No count may exceed `max_count`; the profiler sees to it.
+/// What AccessProfiler counts with. add(exec, space, bags, lookups) adds whole batches, `lookups` being their
+/// number per feature; take() gives the counts and leaves the counter empty. No count may exceed `max_count`;
+/// the profiler sees to it.
 template <class C>
-concept AccessCounter = requires(C& counter, const RowSpace& space, const Bags<std::uint32_t>& bags) {
+concept AccessCounter = requires(C& counter, const RowSpace& space, const Bags<std::uint32_t>& bags,
+                                 Span<const std::uint64_t> lookups) {
     typename C::count_type;
     { C::max_count } -> std::convertible_to<std::uint64_t>;
     C(space);
-    counter.add(seq, space, bags);
+    counter.add(seq, space, bags, lookups);
     { counter.take() } -> std::same_as<Buffer<typename C::count_type, PageSpace>>;
 };
 
@@ -108,65 +106,96 @@ requires(std::same_as<Count, std::uint32_t> || std::same_as<Count, std::uint64_t
     using count_type = Count;
     static constexpr std::uint64_t max_count = std::numeric_limits<Count>::max();
 
-    explicit ExactCounter(const RowSpace& space) : counts_(static_cast<std::size_t>(space.rows())) {
-        // Tables counted in an array per thread: the smallest ones, while they fit together.
-        std::vector<std::size_t> order(space.table_count());
-        std::iota(order.begin(), order.end(), std::size_t{0});
-        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-            return space.table(a).rows < space.table(b).rows;
-        });
-        own_start_.assign(space.table_count(), no_start);
-        for (const std::size_t table : order) {
-            if (space.table(table).rows > own_limit - own_rows_) break;
-            own_start_[table] = own_rows_;
-            own_rows_ += static_cast<std::size_t>(space.table(table).rows);
-        }
-    }
+    explicit ExactCounter(const RowSpace& space) : counts_(static_cast<std::size_t>(space.rows())) {}
 
-    /// Adds the look-ups of `bags`.
+    /// Adds the look-ups of `bags`; `lookups` holds their number per feature.
     /// @pre   every value is a row of the table of its feature
-    /// @cost  one thread: reads sizeof(Index) and touches one counter a look-up. More: also writes and reads
-    ///        each look-up of a large table once; scratch of 2^21 look-ups, and 128 Ki counters a thread,
-    ///        kept until take()
+    /// @cost  touches one counter a look-up; every thread reads the cache lines of all look-ups (from a cache
+    ///        that it shares with the others). No memory but 16 KiB a thread
     template <Executor E, IndexType Index>
-    void add(const E& exec, const RowSpace& space, const Bags<Index>& bags) {
+    void add(const E& exec, const RowSpace& space, const Bags<Index>& bags,
+             Span<const std::uint64_t> lookups) {
         const std::size_t workers = exec.concurrency();
         if (workers < 2 || bags.lookups() < least_parallel) {
             count_here(bags.values());
             return;
         }
-        own_.resize(workers * own_rows_, Count{0});
+        const std::vector<Share> shares = split(space, lookups, workers);
         for (std::size_t first = 0; first < bags.samples();) {
             const std::size_t last = block_end(bags, first);
-            add_block(exec, space, bags, first, last, workers);
+            exec.run(shares.size(), [&](std::size_t worker) {
+                if (bags.bag_size() == 1) {
+                    count_share(bags, shares[worker], first, last, [](std::size_t bag) { return bag; });
+                } else {
+                    count_share(bags, shares[worker], first, last,
+                                [&](std::size_t bag) { return bags.begin(bag); });
+                }
+            });
             first = last;
         }
-        for (std::size_t table = 0; table < own_start_.size(); ++table) {
-            if (own_start_[table] == no_start) continue;
-            const auto rows = static_cast<std::size_t>(space.table(table).rows);
-            Count* const counts = counts_.data() + space.offset(table);
-            for (std::size_t worker = 0; worker < workers; ++worker) {
-                Count* const mine = own_.data() + worker * own_rows_ + own_start_[table];
-                for (std::size_t r = 0; r < rows; ++r) counts[r] += std::exchange(mine[r], Count{0});
-            }
-        }
     }
 
-    [[nodiscard]] Span<const Count> counts() const { return counts_.span(); }
-
-    [[nodiscard]] Buffer<Count, PageSpace> take() {
-        own_ = {};
-        sorted_ = {};
-        return std::move(counts_);
-    }
+    [[nodiscard]] Buffer<Count, PageSpace> take() { return std::move(counts_); }
 
   private:
-    static constexpr std::size_t no_start = std::numeric_limits<std::size_t>::max();
-    static constexpr std::size_t own_limit = std::size_t{1} << 15;
-    static constexpr std::size_t block_lookups = std::size_t{1} << 21;
+    static constexpr std::size_t block_lookups = std::size_t{1} << 20;
     static constexpr std::size_t least_parallel = std::size_t{1} << 16;
     static constexpr std::size_t ahead = 48;  // look-ups between the fetch of a counter and its use
     static constexpr unsigned line_bits = sizeof(Count) == 4 ? 4 : 3;
+    static constexpr std::size_t near_rows = std::size_t{1} << 14;  // tables whose counters stay in a cache
+
+    // The look-ups of one feature that a worker counts: those of rows in lines `part` of every `mask` + 1.
+    struct Part {
+        std::size_t feature;
+        std::size_t part;
+        std::size_t mask;
+    };
+    struct Share {
+        std::vector<Part> near;  // whole small tables, counted at once
+        std::vector<Part> far;   // counted by way of a list, so that counters can be fetched ahead
+        std::uint64_t load = 0;
+    };
+
+    // Gives each worker tables, or parts of them, of about equal load: the heaviest part first, to whom has
+    // the least.
+    [[nodiscard]] static std::vector<Share> split(const RowSpace& space, Span<const std::uint64_t> lookups,
+                                                  std::size_t workers) {
+        std::vector<std::uint64_t> load(space.table_count(), 0);
+        std::uint64_t all = 0;
+        for (std::size_t f = 0; f < lookups.size(); ++f) {
+            const std::size_t table = space.feature_table()[f];
+            const std::uint64_t cost = lookups[f] * (space.table(table).rows <= near_rows ? 1 : 3);
+            load[table] += cost;
+            all += cost;
+        }
+        struct Piece {
+            std::size_t table;
+            std::size_t part;
+            std::size_t parts;
+            std::uint64_t load;
+        };
+        std::vector<Piece> pieces;
+        for (std::size_t table = 0; table < load.size(); ++table) {
+            std::size_t parts = 1;
+            while (parts < 64 && load[table] / parts > all / workers + all / workers / 4) parts *= 2;
+            for (std::size_t part = 0; part < parts; ++part)
+                pieces.push_back({table, part, parts, load[table] / parts});
+        }
+        std::stable_sort(pieces.begin(), pieces.end(),
+                         [](const Piece& a, const Piece& b) { return a.load > b.load; });
+        std::vector<Share> shares(workers);
+        for (const Piece& piece : pieces) {
+            Share& least = *std::min_element(shares.begin(), shares.end(),
+                                             [](const Share& a, const Share& b) { return a.load < b.load; });
+            least.load += piece.load;
+            const bool near = piece.parts == 1 && space.table(piece.table).rows <= near_rows;
+            for (std::size_t f = 0; f < lookups.size(); ++f) {
+                if (space.feature_table()[f] != piece.table) continue;
+                (near ? least.near : least.far).push_back({f, piece.part, piece.parts - 1});
+            }
+        }
+        return shares;
+    }
 
     template <IndexType Index>
     void count_here(Span<const Index> rows) {
@@ -197,100 +226,39 @@ requires(std::same_as<Count, std::uint32_t> || std::same_as<Count, std::uint64_t
         return low;
     }
 
-    // A feature and what must be added (modulo 2^64) to its row ids to index a worker's own array.
-    struct OwnFeature {
-        std::size_t feature;
-        std::uint64_t shift;
-    };
-
-    // Calls body(begin_of), where bag b is values[begin_of(b) .. begin_of(b + 1)).
-    template <IndexType Index, class Body>
-    static void with_bag_begin(const Bags<Index>& bags, Body&& body) {
-        if (bags.bag_size() == 1) {
-            body([](std::size_t bag) { return bag; });
-        } else {
-            body([&](std::size_t bag) { return bags.begin(bag); });
-        }
-    }
-
-    template <Executor E, IndexType Index>
-    void add_block(const E& exec, const RowSpace& space, const Bags<Index>& bags, std::size_t first,
-                   std::size_t last, std::size_t workers) {
-        const std::size_t shards = std::min<std::size_t>(std::bit_ceil(workers * 4), 256);
-        const std::size_t features = bags.features();
+    // Counts a worker's share of the inputs [first, last), where bag b is values[begin_of(b) .. begin_of(b +
+    // 1)).
+    template <IndexType Index, class BeginOf>
+    void count_share(const Bags<Index>& bags, const Share& share, std::size_t first, std::size_t last,
+                     BeginOf begin_of) {
+        constexpr std::size_t capacity = 16384 / sizeof(Index);
+        Index list[capacity];
+        std::size_t listed = 0;
         const Index* const rows = bags.values().data();
-        const auto share = [&](std::size_t worker) { return first + (last - first) * worker / workers; };
-        const auto shard_of = [&](Index row) {
-            return static_cast<std::size_t>(row >> line_bits) & (shards - 1);
-        };
-        std::vector<OwnFeature> small_features;
-        std::vector<std::size_t> large_features;
-        for (std::size_t f = 0; f < features; ++f) {
-            const std::size_t table = space.feature_table()[f];
-            if (own_start_[table] == no_start) {
-                large_features.push_back(f);
-            } else {
-                small_features.push_back({f, own_start_[table] - space.offset(table)});
+        Count* const counts = counts_.data();
+        for (std::size_t sample = first; sample < last; ++sample) {
+            const std::size_t bag = sample * bags.features();
+            for (const Part& part : share.near) {
+                const std::size_t end = begin_of(bag + part.feature + 1);
+                for (std::size_t i = begin_of(bag + part.feature); i < end; ++i) ++counts[rows[i]];
+            }
+            for (const Part& part : share.far) {
+                const std::size_t end = begin_of(bag + part.feature + 1);
+                for (std::size_t i = begin_of(bag + part.feature); i < end; ++i) {
+                    if (listed == capacity) {
+                        count_here(Span<const Index>(list, listed));
+                        listed = 0;
+                    }
+                    list[listed] = rows[i];
+                    listed +=
+                        ((static_cast<std::size_t>(rows[i]) >> line_bits) & part.mask) == part.part ? 1u : 0u;
+                }
             }
         }
-        // place[worker][shard]: first the number of look-ups, then where the next one is written.
-        std::vector<std::size_t> place(workers * shards, 0);
-        exec.run(workers, [&](std::size_t worker) {
-            Count* const own = own_.data() + worker * own_rows_;
-            std::vector<std::size_t> found(shards, 0);
-            with_bag_begin(bags, [&](auto begin_of) {
-                for (std::size_t sample = share(worker); sample < share(worker + 1); ++sample) {
-                    const std::size_t bag = sample * features;
-                    for (const auto [f, shift] : small_features) {
-                        const std::size_t end = begin_of(bag + f + 1);
-                        for (std::size_t i = begin_of(bag + f); i < end; ++i) ++own[rows[i] + shift];
-                    }
-                    for (const std::size_t f : large_features) {
-                        const std::size_t end = begin_of(bag + f + 1);
-                        for (std::size_t i = begin_of(bag + f); i < end; ++i) ++found[shard_of(rows[i])];
-                    }
-                }
-            });
-            std::copy(found.begin(), found.end(), place.data() + worker * shards);
-        });
-        std::vector<std::size_t> shard_begin(shards + 1, 0);
-        std::size_t next = 0;
-        for (std::size_t shard = 0; shard < shards; ++shard) {
-            shard_begin[shard] = next;
-            for (std::size_t worker = 0; worker < workers; ++worker) {
-                next += std::exchange(place[worker * shards + shard], next);
-            }
-        }
-        shard_begin[shards] = next;
-        if (sorted_.size() < next * sizeof(Index)) {
-            sorted_ = Buffer<std::byte, PageSpace>(std::max(next, block_lookups) * sizeof(Index));
-        }
-        auto* const sorted = reinterpret_cast<Index*>(sorted_.data());
-        exec.run(workers, [&](std::size_t worker) {
-            const std::size_t* const start = place.data() + worker * shards;
-            std::vector<std::size_t> to(start, start + shards);
-            with_bag_begin(bags, [&](auto begin_of) {
-                for (std::size_t sample = share(worker); sample < share(worker + 1); ++sample) {
-                    for (const std::size_t f : large_features) {
-                        const std::size_t end = begin_of(sample * features + f + 1);
-                        for (std::size_t i = begin_of(sample * features + f); i < end; ++i) {
-                            sorted[to[shard_of(rows[i])]++] = rows[i];
-                        }
-                    }
-                }
-            });
-        });
-        exec.run(shards, [&](std::size_t shard) {
-            count_here(
-                Span<const Index>(sorted + shard_begin[shard], shard_begin[shard + 1] - shard_begin[shard]));
-        });
+        count_here(Span<const Index>(list, listed));
     }
 
     Buffer<Count, PageSpace> counts_;
-    std::vector<std::size_t> own_start_;  // of each table in a worker's own array, or no_start
-    std::size_t own_rows_ = 0;
-    std::vector<Count> own_;
-    Buffer<std::byte, PageSpace> sorted_;
 };
 
 static_assert(AccessCounter<ExactCounter<std::uint32_t>>);

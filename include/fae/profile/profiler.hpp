@@ -112,7 +112,7 @@ class AccessProfiler {
             });
         }
         if constexpr (checked) detail::check_rows(exec, space_, bags);
-        counter_.add(exec, space_, bags);
+        counter_.add(exec, space_, bags, added);
         table_accesses_ = std::move(accesses);
         inputs_counted_ += bags.samples();
     }

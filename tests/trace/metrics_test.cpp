@@ -19,7 +19,6 @@ struct SetClock {
     using period = std::milli;
     using duration = std::chrono::milliseconds;
     using time_point = std::chrono::time_point<SetClock>;
-    static constexpr bool is_steady = true;
     static time_point now() { return time_point(duration(milliseconds)); }
     static inline long long milliseconds = 0;
 };

@@ -5,6 +5,11 @@
 add_library(fae_warnings INTERFACE)
 target_compile_options(fae_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # What g++ concludes from optimised code is often wrong (std::string in version 12): to be read, not to stop a build.
+  target_compile_options(fae_warnings INTERFACE
+    -Wno-error=maybe-uninitialized -Wno-error=restrict -Wno-error=array-bounds -Wno-error=stringop-overflow)
+endif()
 
 # Eigen's kernels are several times faster when compiled for the machine; the library never asks a host for it.
 add_library(fae_native INTERFACE)

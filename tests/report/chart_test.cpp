@@ -203,6 +203,8 @@ TEST_CASE("line chart: points lie where the axes say") {
     const MarkupDocument document = check_chart(svg(chart, ChartSize::wide));
     const std::vector<Point> points = points_of(curve_path(document, "c0"));
     REQUIRE(points.size() == 3);
+    CHECK(points[0].x < points[2].x);
+    CHECK(points[0].y > points[2].y);  // pixels count from the top
     CHECK(points[1].x - points[0].x == doctest::Approx((points[2].x - points[0].x) / 3.0).epsilon(0.01));
     CHECK(points[0].y - points[1].y == doctest::Approx((points[0].y - points[2].y) / 4.0).epsilon(0.01));
     // The label of a tick stands at its value.

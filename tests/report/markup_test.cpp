@@ -44,7 +44,9 @@ TEST_CASE("escape: broken UTF-8, surrogates and control characters are replaced"
     CHECK(escape(std::string_view("a\0b", 3)) == "a" + mark + "b");
     CHECK(escape("\x1b[31m") == mark + "[31m");
     CHECK(escape("\xff") == mark);
-    CHECK(escape("\xC0\xAF") == mark + mark);                        // an overlong slash
+    CHECK(escape("\xC0\xAF") == mark + mark);             // an overlong slash
+    CHECK(escape("\xE0\x80\xAF") == mark + mark + mark);  // the same in three bytes, and in four
+    CHECK(escape("\xF0\x80\x80\xAF") == mark + mark + mark + mark);
     CHECK(escape("\xED\xA0\x80") == mark + mark + mark);             // a surrogate
     CHECK(escape("\xE2\x82") == mark + mark);                        // cut short
     CHECK(escape("\xF4\x90\x80\x80") == mark + mark + mark + mark);  // beyond U+10FFFF

@@ -212,8 +212,8 @@ namespace detail {
     }
     NumberTable numbers;
     numbers.caption = "Tables";
-    numbers.header = {
-        "table", "rows", "accessed", "look-ups", "hot rows", "hot share of rows", "hot share of look-ups"};
+    numbers.header = {"table",    "rows",          "accessed",         "look-ups",
+                      "hot rows", "share of rows", "share of look-ups"};
     const auto add = [&](const AccessCurve& table) {
         numbers.rows.push_back(
             {table.name, group_digits(table.rows), group_digits(table.seen_rows),

@@ -177,8 +177,7 @@ namespace detail {
     if (!curve.segments.empty()) {
         section.paragraphs.push_back(
             "Hot and cold mini-batches alternate, as the strip below the plot shows. A loss that rises "
-            "whenever the "
-            "kind changes suggests segments that are too long.");
+            "whenever the kind changes suggests segments that are too long.");
     }
     section.figures.emplace_back(chart);
 

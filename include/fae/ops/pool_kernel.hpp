@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The hot loop of both passes: sums rows whose addresses are known. The forward pass pools the rows of bags,
+// the backward pass the gradients of a row's bags. Internal to ops; the callers find the addresses block by
+// block.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fae/core/config.hpp"
+#include "fae/core/types.hpp"
+#include "fae/ops/instruction_set.hpp"
+#include "fae/ops/lanes.hpp"
+
+namespace fae::inline FAE_ABI {
+namespace detail {
+
+/// Asks for the cache lines of `bytes` bytes from `from` on; `Write` if they are to be changed.
+template <int Write>
+FAE_OPS_INLINE void fetch(const void* from, std::size_t bytes) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(from);
+    for (std::uintptr_t line = begin & ~std::uintptr_t{63}; line < begin + bytes; line += 64) {
+        __builtin_prefetch(reinterpret_cast<const void*>(line), Write, 3);
+    }
+}
+
+/// How many rows to fetch ahead: enough to hide a miss, few enough to stay in the first-level cache.
+[[nodiscard]] constexpr std::size_t rows_ahead(std::size_t row_bytes, std::size_t most) {
+    const std::size_t fit = 8192 / (row_bytes + 64);
+    return fit < 2 ? 2 : fit > most ? most : fit;
+}
+
+/// Bags, whole or in part, that are to be pooled. (In the backward pass, a "bag" is a row's contributions.)
+template <class T>
+struct PoolBlock {
+    const T* const* rows;       ///< [lookups + ahead] the row of each look-up; the last `ahead` only fetched
+    const float* weights;       ///< [lookups], weighted pooling only
+    const std::uint32_t* ends;  ///< [bags] where each bag's look-ups end, counted from the block's first
+    std::size_t bags;
+    std::size_t ahead;
+    T* out;  ///< the first bag's result
+    std::size_t out_stride;
+    std::size_t dim;
+    bool continued;  ///< the first bag began in an earlier block: out holds its sum so far
+    bool cut;        ///< the last bag goes on in a later block
+    bool mean;       ///< bags are divided by their sizes, but for the one continued and the one cut
+};
+
+template <InstructionSet S, class T, bool Weighted>
+FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
+    std::size_t begin = 0;
+    for (std::size_t b = 0; b < block.bags; ++b) {
+        const std::size_t end = block.ends[b];
+        T* const out = block.out + b * block.out_stride;
+        const bool continued = b == 0 && block.continued;
+        const bool cut = b + 1 == block.bags && block.cut;
+        for (std::size_t i = begin; i < end; ++i)
+            fetch<0>(block.rows[i + block.ahead], block.dim * sizeof(T));
+        for_columns<S, T>(block.dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
+            Group sum;
+            std::size_t i = begin;
+            if (continued) {
+                sum.load(out + c);
+            } else if (begin == end) {
+                sum.fill(T{0});
+            } else {
+                sum.load(block.rows[i] + c);
+                if constexpr (Weighted) {
+                    Group weight;
+                    weight.fill(static_cast<T>(block.weights[i]));
+                    sum.multiply(weight);
+                }
+                ++i;
+            }
+            for (; i < end; ++i) {
+                Group row;
+                row.load(block.rows[i] + c);
+                if constexpr (Weighted) {
+                    Group weight;
+                    weight.fill(static_cast<T>(block.weights[i]));
+                    sum.multiply_add(weight, row);
+                } else {
+                    sum.add(row);
+                }
+            }
+            if (block.mean && !continued && !cut && end - begin > 1) {
+                Group size;
+                size.fill(static_cast<T>(end - begin));
+                sum.divide(size);
+            }
+            sum.store(out + c);
+        });
+        begin = end;
+    }
+}
+
+template <class T, bool Weighted>
+void pool_baseline(const PoolBlock<T>& block) {
+    pool<InstructionSet::baseline, T, Weighted>(block);
+}
+#if defined(__x86_64__)
+template <class T, bool Weighted>
+FAE_OPS_AVX2 void pool_avx2(const PoolBlock<T>& block) {
+    pool<InstructionSet::avx2, T, Weighted>(block);
+}
+template <class T, bool Weighted>
+FAE_OPS_AVX512 void pool_avx512(const PoolBlock<T>& block) {
+    pool<InstructionSet::avx512, T, Weighted>(block);
+}
+#endif
+
+template <class T>
+using PoolKernel = void (*)(const PoolBlock<T>&);
+
+template <class T, bool Weighted>
+[[nodiscard]] inline PoolKernel<T> pool_kernel(InstructionSet set) {
+#if defined(__x86_64__)
+    if (set == InstructionSet::avx512) return pool_avx512<T, Weighted>;
+    if (set == InstructionSet::avx2) return pool_avx2<T, Weighted>;
+#endif
+    static_cast<void>(set);
+    return pool_baseline<T, Weighted>;
+}
+
+template <class T>
+[[nodiscard]] PoolKernel<T> pool_kernel(InstructionSet set, bool weighted) {
+    return weighted ? pool_kernel<T, true>(set) : pool_kernel<T, false>(set);
+}
+
+/// Gradients of bags, each to be divided by a number of its own.
+template <class T>
+struct DivideBlock {
+    const T* from;
+    std::size_t from_stride;
+    T* to;  ///< rows of dim, one after another
+    std::size_t rows;
+    std::size_t dim;
+    const T* divisors;  ///< [rows]
+};
+
+template <InstructionSet S, class T>
+FAE_OPS_INLINE void divide(const DivideBlock<T>& block) {
+    for (std::size_t r = 0; r < block.rows; ++r) {
+        for_columns<S, T>(block.dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
+            Group value;
+            Group divisor;
+            value.load(block.from + r * block.from_stride + c);
+            divisor.fill(block.divisors[r]);
+            value.divide(divisor);
+            value.store(block.to + r * block.dim + c);
+        });
+    }
+}
+
+template <class T>
+void divide_baseline(const DivideBlock<T>& block) {
+    divide<InstructionSet::baseline>(block);
+}
+#if defined(__x86_64__)
+template <class T>
+FAE_OPS_AVX2 void divide_avx2(const DivideBlock<T>& block) {
+    divide<InstructionSet::avx2>(block);
+}
+template <class T>
+FAE_OPS_AVX512 void divide_avx512(const DivideBlock<T>& block) {
+    divide<InstructionSet::avx512>(block);
+}
+#endif
+
+template <class T>
+using DivideKernel = void (*)(const DivideBlock<T>&);
+
+template <class T>
+[[nodiscard]] inline DivideKernel<T> divide_kernel(InstructionSet set) {
+#if defined(__x86_64__)
+    if (set == InstructionSet::avx512) return divide_avx512<T>;
+    if (set == InstructionSet::avx2) return divide_avx2<T>;
+#endif
+    static_cast<void>(set);
+    return divide_baseline<T>;
+}
+
+}  // namespace detail
+}  // namespace fae::inline FAE_ABI

@@ -6,7 +6,7 @@
 //   SyntheticSource source(synthetic_kaggle(), seed);
 //   Dataset data = source.generate(par(threads), 0, 1'000'000);
 //   source.for_blocks(par(threads), 39'291'958, 1 << 18, [&](const Dataset& block) { count(block.bags()); });
-//   HeldOut split(n, 0.1, seed);
+//   HeldOut split(n, 0.1, seed);                             // synthetic_order.hpp
 //   Dataset validation = source.generate(par(threads), split.held());
 //
 // A draw: Philox block (input, feature) -> a uniform, coupled to the input's hidden level -> a popularity

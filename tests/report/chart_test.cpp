@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,11 +82,18 @@ MarkupDocument check_chart(const std::string& markup) {
     return document;
 }
 
-std::vector<const MarkupElement*> of_class(const MarkupDocument& document, std::string_view part) {
+bool has_class(const MarkupElement& element, std::string_view name) {
+    std::istringstream classes(element.attribute("class"));
+    for (std::string each; classes >> each;) {
+        if (each == name) return true;
+    }
+    return false;
+}
+
+std::vector<const MarkupElement*> of_class(const MarkupDocument& document, std::string_view name) {
     std::vector<const MarkupElement*> found;
     for (const MarkupElement& element : document.elements) {
-        const std::string classes = " " + element.attribute("class") + " ";
-        if (classes.find(" " + std::string(part) + " ") != std::string::npos) found.push_back(&element);
+        if (has_class(element, name)) found.push_back(&element);
     }
     return found;
 }
@@ -122,12 +130,29 @@ std::vector<Point> points_of(std::string path) {
 /// The path of the curve of a series; the one in the legend is a line element.
 std::string curve_path(const MarkupDocument& document, std::string_view colour) {
     for (const MarkupElement* element : of_class(document, "curve")) {
-        const std::string classes = element->attribute("class") + " ";
-        if (element->name == "path" && classes.find(" " + std::string(colour) + " ") != std::string::npos) {
+        if (element->name == "path" && has_class(*element, colour)) {
             return element->attribute("d");
         }
     }
     return {};
+}
+
+/// A chart of these axes, still without curves.
+LineChart lines(const Axis& x = {}, const Axis& y = {}) {
+    LineChart chart;
+    chart.title = "t";
+    chart.x = x;
+    chart.y = y;
+    return chart;
+}
+
+/// A chart of these bars.
+BarChart bars_of(const std::vector<Bar>& bars, const Axis& value = {}) {
+    BarChart chart;
+    chart.title = "t";
+    chart.value = value;
+    chart.bars = bars;
+    return chart;
 }
 
 LineChart example() {
@@ -168,7 +193,7 @@ TEST_CASE("line chart: well-formed, named, and its texts keep apart") {
 TEST_CASE("line chart: texts keep apart whatever the ranges, units and cuts") {
     fae::Philox random(3);
     for (int round = 0; round < 150; ++round) {
-        LineChart chart{.title = "Random", .x = {.label = "across"}, .y = {.label = "up"}};
+        LineChart chart = lines({.label = "across"}, {.label = "up"});
         for (Axis* axis : {&chart.x, &chart.y}) {
             axis->scale = random.bits32() % 2 == 0 ? Scale::linear : Scale::log;
             axis->unit = static_cast<Unit>(random.bits32() % 5);
@@ -198,7 +223,7 @@ TEST_CASE("line chart: texts are escaped") {
 
 // Would catch a flipped axis, or points between the wrong ticks.
 TEST_CASE("line chart: points lie where the axes say") {
-    LineChart chart{.title = "t", .x = {.scale = Scale::log, .unit = Unit::count}};
+    LineChart chart = lines({.scale = Scale::log, .unit = Unit::count});
     chart.series.push_back({.points = {{1.0, 0.0}, {10.0, 1.0}, {1000.0, 4.0}}});
     const MarkupDocument document = check_chart(svg(chart, ChartSize::wide));
     const std::vector<Point> points = points_of(curve_path(document, "c0"));
@@ -229,7 +254,7 @@ TEST_CASE("line chart: a cut stands at its value") {
 
 // Would catch zeros drawn at minus infinity, and points dropped in silence.
 TEST_CASE("line chart: zeros on a log axis are left out, and it says so") {
-    LineChart chart{.title = "t", .y = {.scale = Scale::log, .unit = Unit::count}};
+    LineChart chart = lines({}, {.scale = Scale::log, .unit = Unit::count});
     chart.series.push_back({.points = {{1, 100}, {2, 10}, {3, 0}, {4, 5}, {5, 0}, {6, -1}}});
     for (const ChartSize size : sizes) {
         const MarkupDocument document = check_chart(svg(chart, size));
@@ -243,7 +268,7 @@ TEST_CASE("line chart: zeros on a log axis are left out, and it says so") {
 
 // Would catch a curve that bridges what is missing.
 TEST_CASE("line chart: points that are not finite interrupt the curve, and it says so") {
-    LineChart chart{.title = "t"};
+    LineChart chart = lines();
     chart.series.push_back({.points = {{1, 1}, {2, 2}, {3, nan_value}, {4, 4}, {5, 5}, {infinite, 6}}});
     const MarkupDocument document = check_chart(svg(chart, ChartSize::wide));
     CHECK(count_of(curve_path(document, "c0"), 'M') == 2);
@@ -253,12 +278,12 @@ TEST_CASE("line chart: points that are not finite interrupt the curve, and it sa
 
 // Would catch a division by zero, or an empty box without a word.
 TEST_CASE("line chart: no points are said, one point is marked") {
-    LineChart nothing{.title = "t"};
-    LineChart empty{.title = "t"};
+    LineChart nothing = lines();
+    LineChart empty = lines();
     empty.series.push_back({.name = "a"});
-    LineChart lost{.title = "t"};
+    LineChart lost = lines();
     lost.series.push_back({.points = {{nan_value, 1}}});
-    LineChart one{.title = "t"};
+    LineChart one = lines();
     one.series.push_back({.points = {{3, 7}}});
     for (const ChartSize size : sizes) {
         for (const LineChart& chart : {nothing, empty, lost}) {
@@ -272,7 +297,7 @@ TEST_CASE("line chart: no points are said, one point is marked") {
 
 // Would catch a band that covers other than low to high.
 TEST_CASE("line chart: a band reaches from low to high") {
-    LineChart chart{.title = "t"};
+    LineChart chart = lines();
     chart.series.push_back({.name = "a",
                             .points = {{0, 5}, {1, 5}, {2, 5}},
                             .low = {0, 2, 4},
@@ -291,7 +316,7 @@ TEST_CASE("line chart: a band reaches from low to high") {
 
 // Would catch pages of many megabytes, and thinning that loses a spike.
 TEST_CASE("line chart: a million points stay small and keep their peak") {
-    LineChart chart{.title = "t", .y = {.from = 0.0, .to = 10.0}};
+    LineChart chart = lines({}, {.from = 0.0, .to = 10.0});
     Series series;
     for (int i = 0; i < 1000000; ++i)
         series.points.push_back({static_cast<double>(i), i == 654321 ? 10.0 : 1.0});
@@ -309,7 +334,7 @@ TEST_CASE("line chart: a million points stay small and keep their peak") {
 
 // Would catch a strip that is shifted, or that shows stretches finer than pixels as all hot or all cold.
 TEST_CASE("line chart: the strip shows hot and cold stretches, and their mixture where they are fine") {
-    LineChart chart{.title = "t"};
+    LineChart chart = lines();
     chart.series.push_back({.points = {{0, 1}, {100, 2}}});
     chart.strip = {{0, 25, true}, {25, 100, false}};
     const MarkupDocument document = check_chart(svg(chart, ChartSize::wide));
@@ -323,7 +348,7 @@ TEST_CASE("line chart: the strip shows hot and cold stretches, and their mixture
     cold -= 26.0;  // the swatch in the legend
     CHECK(hot / (hot + cold) == doctest::Approx(0.25).epsilon(0.02));
 
-    LineChart fine{.title = "t"};
+    LineChart fine = lines();
     fine.series = chart.series;
     for (int i = 0; i < 20000; ++i) fine.strip.push_back({i * 0.005, (i + 1) * 0.005, i % 4 == 0});
     const std::string markup = svg(fine, ChartSize::wide);
@@ -341,7 +366,7 @@ TEST_CASE("line chart: the strip shows hot and cold stretches, and their mixture
 
 // Would catch curves that only their colour tells apart.
 TEST_CASE("line chart: no two of twelve series look alike") {
-    LineChart chart{.title = "t"};
+    LineChart chart = lines();
     for (int s = 0; s < 12; ++s) {
         chart.series.push_back(
             {.name = "series " + std::to_string(s), .points = {{0, 1.0 * s}, {1, 2.0 * s}}});
@@ -375,10 +400,9 @@ TEST_CASE("chart_css: letters of 11 px and more, every colour for light and dark
 
 // Would catch bars out of proportion and numbers that do not belong to them.
 TEST_CASE("bar chart: lengths follow the values, parts are stacked") {
-    BarChart chart{.title = "Where the time goes",
-                   .value = {.label = "time", .unit = Unit::seconds},
-                   .part_names = {"fast", "home"},
-                   .bars = {{"static", {3.0, 1.0}}, {"all-home", {0.0, 8.0}}}};
+    BarChart chart =
+        bars_of({{"static", {3.0, 1.0}}, {"all-home", {0.0, 8.0}}}, {.label = "time", .unit = Unit::seconds});
+    chart.part_names = {"fast", "home"};
     for (const ChartSize size : sizes) {
         const MarkupDocument document = check_chart(svg(chart, size));
         std::vector<const MarkupElement*> bars;
@@ -400,7 +424,7 @@ TEST_CASE("bar chart: lengths follow the values, parts are stacked") {
 
 // Would catch labels that run into each other: long names, long numbers, many bars.
 TEST_CASE("bar chart: long names and numbers stay inside and apart") {
-    BarChart chart{.title = "t", .value = {.label = "bytes", .unit = Unit::bytes}};
+    BarChart chart = bars_of({}, {.label = "bytes", .unit = Unit::bytes});
     for (int b = 0; b < 12; ++b) {
         chart.bars.push_back(
             {"a bar with a name of many words that no phone has room for " + std::to_string(b),
@@ -412,7 +436,7 @@ TEST_CASE("bar chart: long names and numbers stay inside and apart") {
 
 // Would catch negative widths, and values dropped in silence.
 TEST_CASE("bar chart: values that cannot be drawn are left out, and it says so") {
-    BarChart chart{.title = "t", .bars = {{"a", {nan_value}}, {"b", {-1.0}}, {"c", {infinite, 2.0}}}};
+    const BarChart chart = bars_of({{"a", {nan_value}}, {"b", {-1.0}}, {"c", {infinite, 2.0}}});
     for (const ChartSize size : sizes) {
         const MarkupDocument document = check_chart(svg(chart, size));
         CHECK(has_text(document, "3 values are negative or not finite and left out."));
@@ -423,9 +447,9 @@ TEST_CASE("bar chart: values that cannot be drawn are left out, and it says so")
 // Would catch a division by zero.
 TEST_CASE("bar chart: no bars, and bars of nothing, are drawn as such") {
     for (const ChartSize size : sizes) {
-        CHECK(has_text(check_chart(svg(BarChart{.title = "t"}, size)), "no data"));
-        const MarkupDocument document = check_chart(svg(
-            BarChart{.title = "t", .value = {.unit = Unit::bytes}, .bars = {{"a", {0.0}}, {"b", {}}}}, size));
+        CHECK(has_text(check_chart(svg(bars_of({}), size)), "no data"));
+        const MarkupDocument document =
+            check_chart(svg(bars_of({{"a", {0.0}}, {"b", {}}}, {.unit = Unit::bytes}), size));
         CHECK(document.all("rect").empty());
         CHECK(has_text(document, "0 B"));
     }

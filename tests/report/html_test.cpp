@@ -21,9 +21,12 @@ using fae_test::read_markup;
 namespace {
 
 HtmlReport example() {
-    LineChart line{.title = "Loss falls"};
+    LineChart line;
+    line.title = "Loss falls";
     line.series.push_back({.name = "training", .points = {{0, 1}, {1, 0.5}}});
-    BarChart bars{.title = "Training takes longest", .bars = {{"train", {2.0}}}};
+    BarChart bars;
+    bars.title = "Training takes longest";
+    bars.bars = {{"train", {2.0}}};
     HtmlReport page{.title = "A run", .subtitle = "on a sample", .introduction = {"What to notice."}};
     page.key_figures = {{"speed", "98 k", "per second"}, {"loss", "0.45", ""}};
     page.sections.push_back(

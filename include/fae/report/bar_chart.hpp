@@ -32,7 +32,7 @@ struct Bar {
 struct BarChart {
     std::string title{};        ///< says what to see
     std::string description{};  ///< for who cannot see it
-    Axis value{};
+    Axis value = Axis();
     std::vector<std::string> part_names{};  ///< for the legend, where bars are stacked
     std::vector<Bar> bars{};
     std::vector<std::string> remarks{};

@@ -55,8 +55,8 @@ struct MarkedPoint {
 struct LineChart {
     std::string title{};        ///< says what to see
     std::string description{};  ///< for who cannot see it
-    Axis x{};
-    Axis y{};
+    Axis x = Axis();
+    Axis y = Axis();
     std::vector<Series> series{};
     std::vector<Cut> cuts{};
     std::vector<MarkedPoint> marks{};

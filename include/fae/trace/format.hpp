@@ -122,7 +122,7 @@ namespace detail {
 /// A duration: "85 us", "12.3 s", "2 min 05 s", "1 h 02 min", "3 d 04 h".
 [[nodiscard]] inline std::string format_seconds(double seconds) {
     if (!std::isfinite(seconds)) return "n/a";
-    if (seconds < 0.0) return "-" + format_seconds(-seconds);
+    if (seconds < 0.0) return format_seconds(-seconds).insert(0, 1, '-');
     if (seconds == 0.0) return "0 s";
     if (seconds < 59.95) {
         static constexpr std::string_view units[] = {"ns", "us", "ms", "s"};

@@ -89,7 +89,7 @@ class HotTest {
             if (!whole[f].whole) asked_.push_back(f);
         }
         // The features that are most often cold among inputs spread over the batch come first.
-        constexpr std::size_t most_tried = 2048;
+        constexpr std::size_t most_tried = 1024;
         const std::size_t step = bags_.samples() / most_tried + 1;
         std::vector<std::size_t> misses(whole.size(), 0);
         for (std::size_t input = 0; input < bags_.samples(); input += step) {
@@ -124,7 +124,13 @@ class HotTest {
         const std::size_t* const asked = asked_.data();
         const std::size_t asked_count = asked_.size();
         const std::size_t at_once = std::min<std::size_t>(asked_count, 2);
+        const std::size_t fetched = std::min<std::size_t>(asked_count, 4);
         for (std::size_t i = 0; i < count; ++i, row += features) {
+            if (i + ahead < count) {
+                for (std::size_t k = 0; k < fetched; ++k) {
+                    __builtin_prefetch(members.word_address(row[ahead * features + asked[k]]));
+                }
+            }
             bool is_hot = true;
             for (std::size_t k = 0; k < at_once; ++k) is_hot &= members.contains(row[asked[k]]);
             for (std::size_t k = at_once; is_hot && k < asked_count; ++k) {
@@ -136,6 +142,8 @@ class HotTest {
     }
 
   private:
+    static constexpr std::size_t ahead = 8;  // inputs between the fetch of a bit and its use
+
     [[nodiscard]] bool bag_is_hot(std::size_t bag) const {
         const std::size_t end = bags_.end(bag);
         for (std::size_t i = bags_.begin(bag); i < end; ++i) {

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "fae/calibrate/hot_set.hpp"
@@ -62,6 +63,64 @@ struct ClassifiedInputs {
 /// A classification of inputs with 32-bit row ids.
 using Classification = ClassifiedInputs<std::uint32_t>;
 
+namespace detail {
+
+/// Turns the row ids of a hot input into slots.
+template <IndexType Index>
+class ToSlots {
+  public:
+    explicit ToSlots(const HotQuery<Index>& query)
+        : bags_(query.bags), members_(query.hot->ref().bitmap()), shift_(query.bags.features(), 0) {
+        const std::vector<WholeFeature> whole = whole_features(query);
+        for (std::size_t f = 0; f < whole.size(); ++f) {
+            if (whole[f].whole) {
+                shift_[f] = static_cast<Index>(whole[f].shift);
+            } else {
+                ranked_.push_back(f);
+            }
+        }
+    }
+
+    void operator()(const Index* from, Index* to, std::size_t n, std::size_t input) const {
+        const std::size_t features = shift_.size();
+        if (bags_.bag_size() == 1) {
+            const Index* const shift = shift_.data();
+            for (std::size_t f = 0; f < n; ++f) to[f] = static_cast<Index>(from[f] + shift[f]);
+            for (const std::size_t f : ranked_) to[f] = static_cast<Index>(members_.rank(from[f]));
+            return;
+        }
+        const std::size_t bag = input * features;
+        const std::size_t first = bags_.begin(bag);
+        for (std::size_t f = 0; f < features; ++f) {
+            for (std::size_t i = bags_.begin(bag + f) - first; i < bags_.end(bag + f) - first; ++i) {
+                to[i] = static_cast<Index>(from[i] + shift_[f]);
+            }
+        }
+        for (const std::size_t f : ranked_) {
+            for (std::size_t i = bags_.begin(bag + f) - first; i < bags_.end(bag + f) - first; ++i) {
+                to[i] = static_cast<Index>(members_.rank(from[i]));
+            }
+        }
+    }
+
+    void prefetch(const Bags<Index>& bags, std::size_t input) const {
+        if (bags.bag_size() != 1) return;
+        const Index* const row = bags.values().data() + input * shift_.size();
+        for (const std::size_t f : ranked_) {
+            __builtin_prefetch(members_.word_address(row[f]));
+            __builtin_prefetch(members_.block_address(row[f]));
+        }
+    }
+
+  private:
+    Bags<Index> bags_;
+    RankBitmap::Ref members_;
+    std::vector<Index> shift_;         // of features whose table is hot in full; 0 for the others
+    std::vector<std::size_t> ranked_;  // the others
+};
+
+}  // namespace detail
+
 /// The original numbers of the hot inputs, or of all others, ascending.
 template <Executor E>
 [[nodiscard]] std::vector<std::uint64_t> input_numbers(const E& exec, const RankBitmap& hot_inputs,
@@ -99,30 +158,14 @@ template <Executor E, IndexType Index>
     split.features = query.bags.features();
     split.bag_size = query.bags.bag_size();
     {
-        const std::vector<detail::WholeFeature> whole = detail::whole_features(query);
-        const detail::WholeFeature* const of = whole.data();
-        const HotSet::Ref hot = query.hot->ref();
-        const RankBitmap::Ref members = hot.bitmap();
         SelectedInputs<Index> selected =
-            select_inputs(exec, hot_inputs, true, query.bags, 0,
-                          [of, members](const Index* from, Index* to, std::size_t n, std::size_t feature) {
-                              if (of[feature].whole) {
-                                  const auto shift = static_cast<Index>(of[feature].shift);
-                                  for (std::size_t i = 0; i < n; ++i)
-                                      to[i] = static_cast<Index>(from[i] + shift);
-                              } else {
-                                  for (std::size_t i = 0; i < n; ++i)
-                                      to[i] = static_cast<Index>(members.rank(from[i]));
-                              }
-                          });
+            select_inputs(exec, hot_inputs, true, query.bags, 0, detail::ToSlots<Index>(query));
         split.hot_slots = std::move(selected.values);
         split.hot_offsets = std::move(selected.offsets);
         split.hot_weights = std::move(selected.weights);
     }
-    SelectedInputs<Index> selected = select_inputs(
-        exec, hot_inputs, false, query.bags, 0, [](const Index* from, Index* to, std::size_t n, std::size_t) {
-            for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
-        });
+    SelectedInputs<Index> selected =
+        select_inputs(exec, hot_inputs, false, query.bags, 0, detail::CopyValues());
     split.cold_rows = std::move(selected.values);
     split.cold_offsets = std::move(selected.offsets);
     split.cold_weights = std::move(selected.weights);

@@ -76,6 +76,10 @@ class RankBitmap {
             return blocks_[w / 8 * words_per_block + 2 + w % 8];
         }
 
+        /// Where the ranks that position i needs lie; for prefetching.
+        [[nodiscard]] FAE_HD constexpr const std::uint64_t* block_address(std::uint64_t i) const {
+            return blocks_ + i / bits_per_block * words_per_block;
+        }
         /// Where the word that holds position i lies; for prefetching.
         [[nodiscard]] FAE_HD constexpr const std::uint64_t* word_address(std::uint64_t i) const {
             return blocks_ + i / bits_per_block * words_per_block + 2 + i / 64 % 8;

@@ -68,10 +68,8 @@ class AccessProfiler {
             const std::uint64_t number = inputs_seen_;
             const RankBitmap drawn = RankBitmap::from_predicate(
                 exec, inputs, [&](std::uint64_t i) { return sampler.draws(number + i); });
-            const SelectedInputs<Index> sample = select_inputs(
-                exec, drawn, true, bags, first, [](const Index* from, Index* to, std::size_t n, std::size_t) {
-                    for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
-                });
+            const SelectedInputs<Index> sample =
+                select_inputs(exec, drawn, true, bags, first, detail::CopyValues());
             count(exec, sample.bags());
             inputs_seen_ += inputs;
         }

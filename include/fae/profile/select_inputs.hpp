@@ -4,6 +4,8 @@
 // another. The sampled profile and the classifier are made of it.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -41,6 +43,16 @@ struct SelectedInputs {
 
 namespace detail {
 
+/// The map that changes nothing.
+struct CopyValues {
+    template <class Index>
+    void operator()(const Index* from, Index* to, std::size_t n, std::size_t) const {
+        std::copy_n(from, n, to);
+    }
+    template <class Index>
+    void prefetch(const Bags<Index>&, std::size_t) const {}
+};
+
 /// Calls visit(position) for the positions in [begin, end) that are in the set (wanted) or not (!wanted).
 /// @pre begin is a multiple of 64
 template <class Visit>
@@ -56,19 +68,21 @@ void visit_positions(RankBitmap::Ref set, bool wanted, std::uint64_t begin, std:
 }  // namespace detail
 
 /// The inputs first_input + p of `bags` for every position p that is in `set` (wanted) or not (!wanted), in
-/// order, values mapped: map_bag(from, to, n, feature) writes the n values from one bag.
+/// order, values mapped: map(from, to, n, input) writes the n values of one input;
+/// map.prefetch(bags, input) may fetch what an input a little later will need.
 /// @exec   seq, par: equal results
 /// @cost   reads and writes each selected look-up once; a pass over the offsets where jagged
 /// @throws ContractError if the set reaches beyond the inputs
-template <Executor E, IndexType Index, class MapBag>
+template <Executor E, IndexType Index, class MapInput>
 [[nodiscard]] SelectedInputs<Index> select_inputs(const E& exec, const RankBitmap& set, bool wanted,
                                                   const Bags<Index>& bags, std::size_t first_input,
-                                                  MapBag&& map_bag) {
+                                                  MapInput&& map) {
     require(first_input <= bags.samples() && set.size() <= bags.samples() - first_input, [&] {
         return concat("the set has ", set.size(), " positions from input ", first_input,
                       " on, expected at most ", bags.samples(), " inputs in all");
     });
     constexpr std::size_t grain = 4096;
+    constexpr std::size_t ahead = 4;
     const std::size_t features = bags.features();
     const auto positions = static_cast<std::size_t>(set.size());
     const RankBitmap::Ref members = set.ref();
@@ -108,19 +122,27 @@ template <Executor E, IndexType Index, class MapBag>
     for_chunks(exec, positions, grain, [&](std::size_t begin, std::size_t end) {
         auto to = static_cast<std::size_t>(start[begin / grain]);
         auto bag_to = static_cast<std::size_t>(selected_before(begin)) * features;
+        std::array<std::uint32_t, grain> list;  // the selected positions of the chunk, so as to look ahead
+        std::size_t listed = 0;
         detail::visit_positions(members, wanted, begin, end, [&](std::uint64_t p) {
-            const std::size_t bag = (first_input + static_cast<std::size_t>(p)) * features;
-            for (std::size_t f = 0; f < features; ++f) {
-                const std::size_t from = bags.begin(bag + f);
-                const std::size_t n = bags.end(bag + f) - from;
-                if (!bags.is_fixed()) selected.offsets[bag_to++] = to;
-                map_bag(bags.values().data() + from, selected.values.data() + to, n, f);
-                if (!bags.weights().empty()) {
-                    for (std::size_t i = 0; i < n; ++i) selected.weights[to + i] = bags.weights()[from + i];
-                }
-                to += n;
-            }
+            list[listed++] = static_cast<std::uint32_t>(p - begin);
         });
+        for (std::size_t k = 0; k < listed; ++k) {
+            const std::size_t input = first_input + begin + list[k];
+            if (k + ahead < listed) map.prefetch(bags, first_input + begin + list[k + ahead]);
+            const std::size_t from = bags.begin(input * features);
+            const std::size_t n = bags.begin((input + 1) * features) - from;
+            map(bags.values().data() + from, selected.values.data() + to, n, input);
+            if (!bags.weights().empty()) {
+                std::copy_n(bags.weights().data() + from, n, selected.weights.data() + to);
+            }
+            if (!bags.is_fixed()) {
+                for (std::size_t f = 0; f < features; ++f) {
+                    selected.offsets[bag_to++] = to + (bags.begin(input * features + f) - from);
+                }
+            }
+            to += n;
+        }
     });
     return selected;
 }

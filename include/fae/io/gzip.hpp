@@ -100,9 +100,7 @@ class GzipSource {
         stream_->avail_out = static_cast<uInt>(room);
         while (stream_->avail_out == room && mode_ != Mode::end) {
             if (mode_ == Mode::between && !next_member()) break;
-            if (begin_ == end_ && !refill()) {
-                throw IoError(inner_.name(), position(), "the compressed data end in the middle of a member");
-            }
+            const bool exhausted = begin_ == end_ && !refill();
             stream_->next_in = reinterpret_cast<Bytef*>(input_.data() + begin_);
             stream_->avail_in = static_cast<uInt>(end_ - begin_);
             const int result = ::inflate(stream_.get(), Z_NO_FLUSH);
@@ -118,6 +116,9 @@ class GzipSource {
                     concat("the compressed data are corrupt: ",
                            stream_->msg != nullptr ? stream_->msg : "not what a gzip member may hold")));
                 if (stream_->avail_out == room) std::rethrow_exception(fault_);
+            } else if (exhausted && stream_->avail_out == room) {
+                // Without input it still gives what it has taken in before; now it has no more.
+                throw IoError(inner_.name(), position(), "the compressed data end in the middle of a member");
             }
         }
         return room - stream_->avail_out;

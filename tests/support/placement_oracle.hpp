@@ -96,7 +96,8 @@ struct SelectionSpace {
 struct Selection {
     std::vector<std::vector<bool>> hot;
     std::uint64_t bytes = 0;
-    std::uint64_t next_bytes = 0;  ///< what the first row left out would have cost; 0 if none was left out
+    std::uint64_t lookups = 0;
+    std::uint64_t next_bytes = 0;  ///< the bytes with one row more; 0 if none was left out
 };
 
 /// Exact selection by sorting all rows.
@@ -132,30 +133,31 @@ inline Selection select(const std::vector<SelectionSpace>& spaces, std::uint64_t
         if (left != right) return left > right;
         return std::tie(a.space, a.table, a.row) < std::tie(b.space, b.table, b.row);
     });
-    const auto index = [&](std::size_t s) { return fae::RankBitmap::bytes_for(spaces[s].space->rows()); };
-    // Everything, if it fits; a space of which all is hot then needs no index.
+    // The longest prefix that fits: every prefix is tried.
     std::vector<std::uint64_t> taken(spaces.size(), 0);
-    for (const Row& row : rows) ++taken[row.space];
-    std::uint64_t all = 0;
-    for (std::size_t s = 0; s < spaces.size(); ++s) {
-        all += taken[s] * spaces[s].row_bytes;
-        if (taken[s] != 0 && taken[s] != spaces[s].space->rows()) all += index(s);
-    }
-    if (all <= budget) {
-        for (const Row& row : rows) result.hot[row.space][row.row] = true;
-        result.bytes = all;
-        return result;
-    }
-    std::vector<bool> begun(spaces.size(), false);
-    for (const Row& row : rows) {
-        const std::uint64_t cost = spaces[row.space].row_bytes + (begun[row.space] ? 0 : index(row.space));
-        if (result.bytes + cost > budget) {
-            result.next_bytes = cost;
-            break;
+    const auto cost = [&] {
+        std::uint64_t bytes = 0;
+        for (std::size_t s = 0; s < spaces.size(); ++s) {
+            bytes += taken[s] * spaces[s].row_bytes;
+            const bool indexed = taken[s] != 0 && taken[s] != spaces[s].space->rows();
+            if (indexed) bytes += fae::RankBitmap::bytes_for(spaces[s].space->rows());
         }
-        result.bytes += cost;
-        begun[row.space] = true;
-        result.hot[row.space][row.row] = true;
+        return bytes;
+    };
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        ++taken[rows[i].space];
+        const std::uint64_t bytes = cost();
+        if (bytes <= budget) {
+            best = i + 1;
+            result.bytes = bytes;
+        }
+        if (i == best) result.next_bytes = bytes;
+    }
+    if (best == rows.size()) result.next_bytes = 0;
+    for (std::size_t i = 0; i < best; ++i) {
+        result.hot[rows[i].space][rows[i].row] = true;
+        result.lookups += spaces[rows[i].space].counts[rows[i].row];
     }
     return result;
 }

@@ -126,6 +126,7 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
     std::size_t at = bags.begin(bag);
     const std::size_t last = bags.begin(end);
     std::size_t found = 0;
+    const bool single = bags.bag_size() == 1 && pooling != Pooling::weighted;
     bool continued = false;
     while (bag < end) {
         const std::size_t wanted = std::min(most + ahead, last - at);
@@ -136,7 +137,11 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
 
         std::size_t whole = 0;
         std::size_t used = 0;
-        for (; whole < most && bag + whole < end; ++whole) {
+        if (single) {
+            whole = lookups;
+            used = lookups;
+        }
+        for (; !single && whole < most && bag + whole < end; ++whole) {
             const std::size_t to = bags.end(bag + whole) - at;
             if (to > lookups) break;
             ends[whole] = static_cast<std::uint32_t>(to);
@@ -148,8 +153,8 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
             used = lookups;
         }
         const float* const weights = pooling == Pooling::weighted ? bags.weights().data() + at : nullptr;
-        kernel({rows, weights, ends, whole + (cut ? 1 : 0), ahead, out.row(bag), out.stride(), dim, continued,
-                cut, pooling == Pooling::mean});
+        kernel({rows, weights, single ? nullptr : ends, whole + (cut ? 1 : 0), ahead, out.row(bag),
+                out.stride(), dim, continued, cut, pooling == Pooling::mean});
         if (continued && whole != 0 && pooling == Pooling::mean) {
             const T size = static_cast<T>(bags.end(bag) - bags.begin(bag));
             for (std::size_t c = 0; c < dim; ++c) out(bag, c) = out(bag, c) / size;

@@ -36,7 +36,8 @@ template <class T>
 struct PoolBlock {
     const T* const* rows;       ///< [lookups + ahead] the row of each look-up; the last `ahead` only fetched
     const float* weights;       ///< [lookups], weighted pooling only
-    const std::uint32_t* ends;  ///< [bags] where each bag's look-ups end, counted from the block's first
+    const std::uint32_t* ends;  ///< [bags] where each bag's look-ups end, counted from the block's first;
+                                ///< null where bags have one row each and no weight
     std::size_t bags;
     std::size_t ahead;
     T* out;  ///< the first bag's result
@@ -47,17 +48,33 @@ struct PoolBlock {
     bool mean;       ///< bags are divided by their sizes, but for the one continued and the one cut
 };
 
+/// One row a bag: copies it.
+template <InstructionSet S, class T>
+FAE_OPS_INLINE void pool_single(const PoolBlock<T>& block, std::size_t dim) {
+    const T* const* const rows = block.rows;
+    T* out = block.out;
+    for (std::size_t b = 0; b < block.bags; ++b, out += block.out_stride) {
+        fetch<0>(rows[b + block.ahead], dim * sizeof(T));
+        for_columns<S, T>(dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
+            Group row;
+            row.load(rows[b] + c);
+            row.store(out + c);
+        });
+    }
+}
+
 template <InstructionSet S, class T, bool Weighted>
-FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
+FAE_OPS_INLINE void pool_any(const PoolBlock<T>& block, std::size_t dim) {
+    const T* const* const rows = block.rows;
+    const std::size_t ahead = block.ahead;
+    T* out = block.out;
     std::size_t begin = 0;
-    for (std::size_t b = 0; b < block.bags; ++b) {
+    for (std::size_t b = 0; b < block.bags; ++b, out += block.out_stride) {
         const std::size_t end = block.ends[b];
-        T* const out = block.out + b * block.out_stride;
         const bool continued = b == 0 && block.continued;
-        const bool cut = b + 1 == block.bags && block.cut;
-        for (std::size_t i = begin; i < end; ++i)
-            fetch<0>(block.rows[i + block.ahead], block.dim * sizeof(T));
-        for_columns<S, T>(block.dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
+        const bool divided =
+            block.mean && end - begin > 1 && !continued && !(b + 1 == block.bags && block.cut);
+        for_columns<S, T>(dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
             Group sum;
             std::size_t i = begin;
             if (continued) {
@@ -65,7 +82,8 @@ FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
             } else if (begin == end) {
                 sum.fill(T{0});
             } else {
-                sum.load(block.rows[i] + c);
+                if (c == 0) fetch<0>(rows[i + ahead], dim * sizeof(T));
+                sum.load(rows[i] + c);
                 if constexpr (Weighted) {
                     Group weight;
                     weight.fill(static_cast<T>(block.weights[i]));
@@ -74,8 +92,9 @@ FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
                 ++i;
             }
             for (; i < end; ++i) {
+                if (c == 0) fetch<0>(rows[i + ahead], dim * sizeof(T));
                 Group row;
-                row.load(block.rows[i] + c);
+                row.load(rows[i] + c);
                 if constexpr (Weighted) {
                     Group weight;
                     weight.fill(static_cast<T>(block.weights[i]));
@@ -84,7 +103,7 @@ FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
                     sum.add(row);
                 }
             }
-            if (block.mean && !continued && !cut && end - begin > 1) {
+            if (divided) {
                 Group size;
                 size.fill(static_cast<T>(end - begin));
                 sum.divide(size);
@@ -92,6 +111,30 @@ FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
             sum.store(out + c);
         });
         begin = end;
+    }
+}
+
+/// The loops of one width: a constant one leaves a single group of columns to look at.
+template <InstructionSet S, class T, bool Weighted>
+FAE_OPS_INLINE void pool_width(const PoolBlock<T>& block, std::size_t dim) {
+    if (!Weighted && block.ends == nullptr) {
+        pool_single<S>(block, dim);
+    } else {
+        pool_any<S, T, Weighted>(block, dim);
+    }
+}
+
+template <InstructionSet S, class T, bool Weighted>
+FAE_OPS_INLINE void pool(const PoolBlock<T>& block) {
+    switch (block.dim) {
+        case 16:
+            return pool_width<S, T, Weighted>(block, 16);
+        case 32:
+            return pool_width<S, T, Weighted>(block, 32);
+        case 64:
+            return pool_width<S, T, Weighted>(block, 64);
+        default:
+            return pool_width<S, T, Weighted>(block, block.dim);
     }
 }
 

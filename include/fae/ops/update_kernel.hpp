@@ -42,16 +42,20 @@ FAE_OPS_INLINE T sum_of_squares_in(const T* gradient, std::size_t dim) {
         sums.multiply_add(x, x);
     }
     sums.store(partial);
-    for_columns<S, T>(dim - c, [&]<class Group>(std::size_t i) FAE_OPS_LAMBDA {
+    const auto add = [&]<class Group>(Group sum, std::size_t i) FAE_OPS_LAMBDA {
         Group x;
-        Group sum;
         x.load(gradient + c + i);
         sum.load(partial + i);
         sum.multiply_add(x, x);
         sum.store(partial + i);
-    });
+    };
+    constexpr std::size_t narrow = 16 / sizeof(T);
+    const std::size_t rest = dim - c;
+    std::size_t i = 0;
+    for (; rest - i >= narrow; i += narrow) add(Columns<S, T, narrow, 1>{}, i);
+    for (; i < rest; ++i) add(Columns<S, T, 1, 1>{}, i);
     for (std::size_t half = row_partials / 2; half != 0; half /= 2) {
-        for (std::size_t i = 0; i < half; ++i) partial[i] = partial[i] + partial[i + half];
+        for (std::size_t k = 0; k < half; ++k) partial[k] = partial[k] + partial[k + half];
     }
     return partial[0];
 }

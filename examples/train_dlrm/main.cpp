@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// train_dlrm: from a click log to a trained DLRM, with the rows that training touches most in a fast tier.
+//
+//   train_dlrm --data day_0.gz --format criteo --budget 10% --report run.html
+//
+// The way of the data: inputs.cpp reads, preparation.cpp profiles, calibrates, classifies and packs,
+// training.hpp trains, output.cpp reports.
+#include <chrono>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <optional>
+
+#include "console.hpp"
+#include "fae/core/threads.hpp"
+#include "fae/io/fae_file.hpp"
+#include "fae/table/all_home.hpp"
+#include "fae/table/all_slots.hpp"
+#include "fae/table/static_placement.hpp"
+#include "fae/trace/metrics.hpp"
+#include "options.hpp"
+#include "output.hpp"
+#include "preparation.hpp"
+#include "training.hpp"
+
+namespace {
+
+using namespace train_dlrm;
+
+template <fae::RatePolicy Policy>
+TrainingResult train_at_rate(const Executor& exec, const Options& options, const Prepared& prepared,
+                             Policy policy, fae::Metrics& metrics) {
+    const auto run = [&](auto placement) {
+        return train(exec, options, prepared.shape, prepared.data, std::move(placement), std::move(policy),
+                     metrics);
+    };
+    switch (options.placement) {
+        case Placement::all_home:
+            return run(fae::all_home);
+        case Placement::all_slots:
+            return run(fae::all_slots);
+        case Placement::static_hot:
+            break;
+    }
+    return run(fae::static_placement(prepared.data.hot_set()));
+}
+
+TrainingResult train_as_asked(const Executor& exec, const Options& options, const Prepared& prepared,
+                              fae::Metrics& metrics) {
+    if (options.fixed_rate) {
+        return train_at_rate(exec, options, prepared, fae::FixedRate(*options.fixed_rate), metrics);
+    }
+    return train_at_rate(exec, options, prepared, fae::LossReactiveRate(), metrics);
+}
+
+void run(const Options& options) {
+    const auto start = std::chrono::steady_clock::now();
+    fae::Threads threads(options.threads);
+    const Executor exec = fae::par(threads);
+    fae::Metrics metrics;
+    const Prepared prepared = prepare(exec, options, metrics);
+    if (!options.pack.empty()) {
+        const fae::ScopedSeconds timer(metrics, fae::Phase::pack);
+        fae::write_fae_file(exec, options.pack, prepared.data);
+    }
+    const TrainingResult result = train_as_asked(exec, options, prepared, metrics);
+    const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+    const Run done{options, prepared, result, metrics, wall.count()};
+    if (!options.json.empty()) write_json(options.json, done);
+    if (!options.report.empty()) write_report(options.report, done);
+    std::cout << summary(done);
+    if (!options.report.empty()) std::cout << "report: " << options.report << '\n';
+}
+
+int fail(int code, const char* what) {
+    std::cerr << "train_dlrm: " << what << '\n';
+    return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const std::optional<Options> options = parse_options(argc, argv);
+        if (!options) return 0;
+        catch_interrupts();
+        run(*options);
+        return 0;
+    } catch (const UsageError& error) {
+        return fail(2, error.what());
+    } catch (const std::bad_alloc&) {
+        return fail(1, "out of memory");
+    } catch (const std::exception& error) {
+        return fail(1, error.what());
+    }
+}

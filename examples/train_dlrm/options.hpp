@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command line of train_dlrm: what the user asked for, checked as far as it can be without reading any
+// data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "fae/ops/optimizer.hpp"
+#include "fae/schedule/batch_scheduler.hpp"
+
+namespace train_dlrm {
+
+/// A command line that asks for something impossible: exit code 2.
+struct UsageError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// A size in bytes, or a share of the model's row bytes.
+struct Size {
+    double value = 0;
+    bool is_percent = false;
+
+    /// The bytes that this is of a model with `row_bytes` bytes of rows.
+    [[nodiscard]] std::uint64_t of(std::uint64_t row_bytes) const;
+    /// From 0, 4096B, 64KiB, 256MiB, 1.5GiB or 10%.
+    /// @throws UsageError otherwise
+    [[nodiscard]] static Size parse(const std::string& text);
+};
+
+enum class Placement : std::uint8_t { static_hot, all_home, all_slots };
+
+/// Everything that the command line says. Where a packed file fixes an option, the optional ones tell "not
+/// given".
+struct Options {
+    // The source.
+    std::string data;
+    std::string format;     // criteo, movielens
+    std::string synthetic;  // kaggle, terabyte, small
+    std::uint64_t inputs = 0;
+    std::optional<double> zipf;
+    std::string unpack;
+    std::string test;
+    bool skip_malformed = false;
+    std::optional<std::uint64_t> max_rows;
+    std::optional<std::string> vocabulary;  // first-seen, hash
+    std::optional<double> validation;
+    std::optional<double> sample;
+    std::optional<std::uint64_t> seed;
+    std::optional<Size> budget;
+
+    // The model and its training.
+    std::string model = "rmc2";
+    std::optional<std::uint32_t> dim;
+    fae::OptimizerKind optimizer = fae::OptimizerKind::sgd;
+    Placement placement = Placement::static_hot;
+    fae::Order order = fae::Order::fae;
+    std::optional<unsigned> fixed_rate;  // none: adaptive
+    std::uint64_t batch = 1024;
+    std::uint64_t epochs = 1;
+    double lr = 0.1;
+    std::uint64_t warmup = 0;
+    std::uint64_t decay_start = 0;
+    std::uint64_t decay_steps = 0;
+    std::size_t threads = 0;
+
+    // What to write.
+    std::string json;
+    std::string report;
+    std::string pack;
+    std::string save;
+    std::string init;
+
+    // The values where neither the command line nor a packed file says another.
+    static constexpr double default_validation = 0.1;
+    static constexpr double default_sample = 1.0;
+    static constexpr std::uint64_t default_seed = 1;
+    static constexpr double default_budget = 256.0 * 1024 * 1024;
+
+    [[nodiscard]] bool has_source() const { return !data.empty() || !synthetic.empty(); }
+    [[nodiscard]] const char* placement_name() const;
+    [[nodiscard]] const char* order_name() const;
+    [[nodiscard]] const char* optimizer_name() const;
+};
+
+/// Reads the command line. Prints help or version itself and then returns none.
+/// @throws UsageError with one line of text
+[[nodiscard]] std::optional<Options> parse_options(int argc, char** argv);
+
+}  // namespace train_dlrm

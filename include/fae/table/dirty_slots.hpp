@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DirtySlots: which slots' rows differ between the fast tier and their homes. One bit a slot; marking is safe
+// from several threads at once.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fae/core/config.hpp"
+#include "fae/core/exec.hpp"
+#include "fae/core/types.hpp"
+
+namespace fae::inline FAE_ABI {
+
+/// A set of slots.
+/// @cost one bit a slot
+class DirtySlots {
+  public:
+    DirtySlots() = default;
+    explicit DirtySlots(std::uint64_t slots)
+        : slots_(slots), words_(static_cast<std::size_t>(ceil_div<std::uint64_t>(slots, 64)), 0) {}
+
+    void mark_all() {
+        std::fill(words_.begin(), words_.end(), ~std::uint64_t{0});
+        if (slots_ % 64 != 0) words_.back() = (std::uint64_t{1} << (slots_ % 64)) - 1;
+    }
+    void clear() { std::fill(words_.begin(), words_.end(), 0); }
+
+    /// Marks one slot. Several threads may mark at once.
+    void mark(Slot slot) {
+        const std::uint64_t bit = std::uint64_t{1} << (slot % 64);
+        std::atomic_ref<std::uint64_t> word(words_[static_cast<std::size_t>(slot / 64)]);
+        if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit, std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] bool contains(Slot slot) const {
+        return (words_[static_cast<std::size_t>(slot / 64)] >> (slot % 64) & 1u) != 0;
+    }
+    [[nodiscard]] std::uint64_t count() const {
+        std::uint64_t ones = 0;
+        for (const std::uint64_t word : words_) ones += static_cast<std::uint64_t>(std::popcount(word));
+        return ones;
+    }
+
+    /// Calls f(slot) for every marked slot, ascending within a task; tasks are ranges of 4,096 slots.
+    template <Executor E, class F>
+    void for_each(const E& exec, F&& f) const {
+        for_chunks(exec, words_.size(), 64, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t w = begin; w < end; ++w) {
+                for (std::uint64_t left = words_[w]; left != 0; left &= left - 1) {
+                    f(static_cast<Slot>(w) * 64 + static_cast<Slot>(std::countr_zero(left)));
+                }
+            }
+        });
+    }
+
+  private:
+    std::uint64_t slots_ = 0;
+    std::vector<std::uint64_t> words_;
+};
+
+}  // namespace fae::inline FAE_ABI

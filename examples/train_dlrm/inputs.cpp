@@ -11,6 +11,7 @@
 #include "fae/io/movielens.hpp"
 #include "fae/io/splits.hpp"
 #include "fae/io/synthetic.hpp"
+#include "fae/io/synthetic_order.hpp"
 
 namespace train_dlrm {
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "fae/core/table_spec.hpp"
 #include "fae/version.hpp"
 
 namespace train_dlrm {

@@ -138,7 +138,7 @@ using Profile = fae::AccessProfile<>;
         access = access_curves(profile, calibration.hot_set);
         budgets = budgets_of(exec, profile, provenance.row_bytes, provenance.budget_bytes);
     }
-    fae::Classification<> classes;
+    fae::Classification classes;
     {
         const fae::ScopedSeconds timer(metrics, fae::Phase::classify);
         classes = fae::classify(exec, calibration.hot_set, space, inputs.train.bags());

@@ -96,7 +96,7 @@ inline fae::PackedDataset prepare(const LawCase& c) {
     options.row_bytes = row_bytes;
     fae::Calibration calibration = fae::calibrate(fae::seq, profile, options);
     fae::HotSet hot_set = std::move(calibration.hot_set);
-    fae::Classification<> classes = fae::classify(fae::seq, hot_set, space, train.bags());
+    fae::Classification classes = fae::classify(fae::seq, hot_set, space, train.bags());
     std::vector<std::uint64_t> counts;
     for (std::uint64_t s = 0; s < hot_set.size(); ++s) counts.push_back(profile.counts()[hot_set.row_of(s)]);
     fae::Provenance provenance;

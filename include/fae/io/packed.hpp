@@ -226,14 +226,13 @@ inline constexpr std::uint64_t no_bags[1] = {0};
 ///         provenance.cutoffs [tables]
 /// @pre    `classification` is classify() of `train` by `hot_set`
 /// @exec   seq, par: returns when done; equal for every executor
-/// @cost   reads every column once, writes labels and dense features of the training inputs; validation, test
-/// and
-///         the classified indices are moved, not copied
-/// @throws ContractError where sizes do not fit each other, a label is not 0 or 1, a row id is outside the
-/// row space
+/// @cost   reads every column once and writes labels and dense features of the training inputs; the columns
+///         of validation and test and the classified indices are moved, not copied
+/// @throws ContractError where sizes do not fit each other, a label is not 0 or 1, or a row id is outside
+///         the row space
 template <Executor E>
 [[nodiscard]] PackedDataset pack(const E& exec, const Dataset& train, Dataset validation, Dataset test,
-                                 HotSet hot_set, Classification<> classification,
+                                 HotSet hot_set, Classification classification,
                                  std::vector<std::uint64_t> hot_counts, Provenance provenance) {
     detail::PackedParts parts;
     parts.shape = train.shape;
@@ -266,7 +265,7 @@ template <Executor E>
     require(is_hot.size() == train.inputs(), [&] {
         return concat("the classification is of ", is_hot.size(), " inputs, expected ", train.inputs());
     });
-    const auto indices = std::make_shared<const Classification<>>(std::move(classification));
+    const auto indices = std::make_shared<const Classification>(std::move(classification));
     require(indices->hot_slots.size() + indices->cold_rows.size() == train.values.size(), [&] {
         return concat("the classification holds ", indices->hot_slots.size(), " hot and ",
                       indices->cold_rows.size(), " cold look-ups, expected ", train.values.size(),

@@ -82,10 +82,10 @@ TEST_CASE("PopularityLaw: goes through its points and falls from rank to rank") 
     for (const SyntheticTable& table : spec.tables) {
         CAPTURE(table.name);
         const auto law = PopularityLaw::through(table.rows, table.points);
-        const AccessPoint* before = nullptr;
-        for (const AccessPoint& point : table.points) {
+        const LawPoint* before = nullptr;
+        for (const LawPoint& point : table.points) {
             const double rows = std::ceil(point.rows * static_cast<double>(table.rows));
-            const AccessPoint* after = &point == &table.points.back() ? nullptr : &point + 1;
+            const LawPoint* after = &point == &table.points.back() ? nullptr : &point + 1;
             const bool last_of_row =
                 after == nullptr || std::ceil(after->rows * static_cast<double>(table.rows)) > rows;
             if (last_of_row && rows < static_cast<double>(table.rows)) {
@@ -109,7 +109,7 @@ TEST_CASE("PopularityLaw: goes through its points and falls from rank to rank") 
 
 // Catches bins that overlap, leave a rank out, or draw outside the table; tables of any size must do.
 TEST_CASE("PopularityLaw: every table size has a law whose probabilities add up to 1") {
-    const std::vector<AccessPoint> points = synthetic_kaggle().tables[2].points;
+    const std::vector<LawPoint> points = synthetic_kaggle().tables[2].points;
     for (std::uint64_t rows = 1; rows < 3000; rows = rows * 5 / 4 + 1) {
         CAPTURE(rows);
         const auto law = PopularityLaw::through(rows, points);

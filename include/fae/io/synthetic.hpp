@@ -61,7 +61,7 @@ namespace detail {
         add(table.zipf.has_value() ? 1 : 0);
         real(table.zipf.value_or(0.0));
         add(table.points.size());
-        for (const AccessPoint& point : table.points) {
+        for (const LawPoint& point : table.points) {
             real(point.rows);
             real(point.accesses);
         }

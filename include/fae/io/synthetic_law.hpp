@@ -26,10 +26,10 @@ namespace fae::inline FAE_ABI {
 
 /// A measured point of an access curve: the most popular `rows` (as a share of the table, rounded up to
 /// whole rows) take `accesses` (as a share of all accesses of the table).
-struct AccessPoint {
+struct LawPoint {
     double rows = 0;
     double accesses = 0;
-    friend bool operator==(const AccessPoint&, const AccessPoint&) = default;
+    friend bool operator==(const LawPoint&, const LawPoint&) = default;
 };
 
 /// A law over the ranks [0, rows) of a table: a Zipf law, or one that goes through measured
@@ -49,11 +49,11 @@ class PopularityLaw {
     /// that binned law is what is drawn, exactly. Points that round up to the same row: the last one counts.
     /// The law decreases unless the points do not (less than so many rows' share, then more).
     /// @throws ContractError unless rows and accesses of the points ascend strictly within (0, 1)
-    [[nodiscard]] static PopularityLaw through(std::uint64_t rows, const std::vector<AccessPoint>& points) {
+    [[nodiscard]] static PopularityLaw through(std::uint64_t rows, const std::vector<LawPoint>& points) {
         PopularityLaw law(rows);
         std::vector<Knot> knots;
-        AccessPoint before;
-        for (const AccessPoint& point : points) {
+        LawPoint before;
+        for (const LawPoint& point : points) {
             require(point.rows > before.rows && point.accesses > before.accesses && point.rows < 1 &&
                         point.accesses < 1,
                     [&] {

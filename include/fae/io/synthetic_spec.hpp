@@ -37,8 +37,8 @@ namespace fae::inline FAE_ABI {
 struct SyntheticTable {
     std::uint64_t rows = 0;
     std::string name;
-    std::optional<double> zipf;       ///< the exponent of Zipf's law; not set: the law through `points`
-    std::vector<AccessPoint> points;  ///< as PopularityLaw::through
+    std::optional<double> zipf;    ///< the exponent of Zipf's law; not set: the law through `points`
+    std::vector<LawPoint> points;  ///< as PopularityLaw::through
 };
 
 /// One sparse feature: one look-up an input.
@@ -71,8 +71,8 @@ inline constexpr std::array<double, 4> access_rows{0.0001, 0.001, 0.01, 0.1};
 using AccessCurve = std::array<double, 4>;
 
 /// Shares are rounded to 1e-6, so that a spec is the same whatever compiler and processor computed it.
-[[nodiscard]] inline std::vector<AccessPoint> access_points(const AccessCurve& accesses) {
-    std::vector<AccessPoint> points;
+[[nodiscard]] inline std::vector<LawPoint> access_points(const AccessCurve& accesses) {
+    std::vector<LawPoint> points;
     for (std::size_t i = 0; i < accesses.size(); ++i) {
         points.push_back({access_rows[i], std::round(accesses[i] * 1e6) / 1e6});
     }

@@ -98,10 +98,10 @@ TEST_CASE("gzip: a flipped bit in the data or its sums is an error, or harmless"
             std::string damaged = packed;
             damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
             try {
+                const std::string found = inflated(damaged);
+                CHECK(found == text);
                 harmless += 1;
-                CHECK(inflated(damaged) == text);
             } catch (const IoError&) {
-                harmless -= 1;
             }
         }
     }

@@ -33,7 +33,7 @@ namespace fae::inline FAE_ABI {
 
 /// How a log is read.
 struct ReadOptions {
-    VocabularyOptions vocabulary;
+    VocabularyOptions vocabulary{};
     /// Leave malformed lines out and count them, instead of stopping at the first.
     bool skip_malformed = false;
     /// Stop after so many inputs of a source; 0: no limit. What follows is not looked at.

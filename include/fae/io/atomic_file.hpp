@@ -50,6 +50,7 @@ class AtomicFile {
                                                     : -1;
         struct stat status {};
         const bool exists = ::stat(path_.c_str(), &status) == 0;
+        if (exists && S_ISDIR(status.st_mode)) throw IoError(path_, "is a folder");
         if (stream >= 0 || (exists && !S_ISREG(status.st_mode))) {
             file_ = stream >= 0 ? ::dup(stream) : ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
             if (file_ < 0) fail("cannot be opened for writing");

@@ -157,6 +157,33 @@ class HotTest {
     std::vector<std::size_t> asked_;
 };
 
+/// The checked tests of several queries over the same inputs.
+template <Executor E, IndexType Index>
+[[nodiscard]] std::vector<HotTest<Index>> hot_tests(const E& exec, Span<const HotQuery<Index>> queries) {
+    require(!queries.empty(), [] { return std::string("0 queries, expected at least 1"); });
+    std::vector<HotTest<Index>> tests;
+    for (const HotQuery<Index>& query : queries) {
+        require(query.bags.samples() == queries[0].bags.samples(), [&] {
+            return concat("a query has ", query.bags.samples(), " inputs, expected ",
+                          queries[0].bags.samples());
+        });
+        check_query(exec, query);
+        tests.emplace_back(query, whole_features(query));
+    }
+    return tests;
+}
+
+/// The inputs [first, first + count) that pass all tests, count <= 64: bit i for input first + i.
+template <IndexType Index>
+[[nodiscard]] std::uint64_t hot_word(const std::vector<HotTest<Index>>& tests, std::size_t first,
+                                     std::size_t count) {
+    std::uint64_t bits = ~std::uint64_t{0};
+    for (const HotTest<Index>& test : tests) {
+        if (bits != 0) bits &= test.word(first, count);
+    }
+    return bits;
+}
+
 }  // namespace detail
 
 /// The inputs all of whose look-ups are hot, in every row space that they look up: several dims side by side.
@@ -166,23 +193,11 @@ class HotTest {
 ///         (FAE_CHECKED)
 template <Executor E, IndexType Index>
 [[nodiscard]] RankBitmap find_hot_inputs(const E& exec, Span<const HotQuery<Index>> queries) {
-    require(!queries.empty(), [] { return std::string("0 queries, expected at least 1"); });
+    const std::vector<detail::HotTest<Index>> tests = detail::hot_tests(exec, queries);
     const std::size_t inputs = queries[0].bags.samples();
-    std::vector<detail::HotTest<Index>> tests;
-    for (const HotQuery<Index>& query : queries) {
-        require(query.bags.samples() == inputs,
-                [&] { return concat("a query has ", query.bags.samples(), " inputs, expected ", inputs); });
-        detail::check_query(exec, query);
-        tests.emplace_back(query, detail::whole_features(query));
-    }
     return RankBitmap::from_word_function(exec, inputs, [&](std::uint64_t w) {
         const std::size_t first = static_cast<std::size_t>(w) * 64;
-        const std::size_t count = std::min<std::size_t>(64, inputs - first);
-        std::uint64_t bits = ~std::uint64_t{0};
-        for (const detail::HotTest<Index>& test : tests) {
-            if (bits != 0) bits &= test.word(first, count);
-        }
-        return bits;
+        return detail::hot_word(tests, first, std::min<std::size_t>(64, inputs - first));
     });
 }
 

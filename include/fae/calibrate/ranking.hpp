@@ -5,8 +5,10 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -175,14 +177,19 @@ template <class Count>
 [[nodiscard]] std::uint64_t at_least_word(const Count* counts, std::uint64_t least) {
     if (least > std::numeric_limits<Count>::max()) return 0;
     const auto bound = static_cast<Count>(least);
+    // A loop that compilers turn into vector code, then eight bytes of 0 or 1 into a byte of bits: the factor
+    // moves byte i to bit 56 + i.
+    std::uint8_t flags[64];
+    for (unsigned i = 0; i < 64; ++i) flags[i] = counts[i] >= bound ? 1 : 0;
     std::uint64_t bits = 0;
-    // Eight rows at a time become eight bytes of 0 or 1, and one multiplication gathers those into a byte.
     for (unsigned byte = 0; byte < 8; ++byte) {
-        std::uint64_t flags = 0;
-        for (unsigned i = 0; i < 8; ++i) {
-            flags |= static_cast<std::uint64_t>(counts[byte * 8 + i] >= bound ? 1 : 0) << i;
+        std::uint64_t eight = 0;
+        if constexpr (std::endian::native == std::endian::little) {
+            std::memcpy(&eight, flags + 8 * byte, 8);
+        } else {
+            for (unsigned i = 0; i < 8; ++i) eight |= std::uint64_t{flags[8 * byte + i]} << (8 * i);
         }
-        bits |= flags << (8 * byte);
+        bits |= (eight * 0x0102040810204080u >> 56) << (8 * byte);
     }
     return bits;
 }

@@ -170,6 +170,33 @@ TEST_CASE("rand_em_box: the search ends where the estimate fits and the next low
     }
 }
 
+// Catches a search that stops one cut-off too early or too late: of one table, the box can be asked again.
+TEST_CASE("rand_em_box: of one table, one access less at the cut-off would not be estimated to fit") {
+    const std::vector<std::uint32_t> counts = skewed_counts(150000, true);
+    const fae::RowSpace space({{150000, 16, ""}});
+    fae::Buffer<std::uint32_t, fae::PageSpace> own(counts.size());
+    std::uint64_t accesses = 0;
+    for (std::size_t r = 0; r < counts.size(); ++r) accesses += own[r] = counts[r];
+    const fae::AccessProfile<> profile(space, std::move(own), {accesses}, 1, 1);
+    const fae::RandEmBox<std::uint32_t> box(fae::Span<const std::uint32_t>(counts), fae::RandEmBoxOptions{});
+    const std::uint64_t index = fae::RankBitmap::bytes_for(space.rows());
+    const auto bytes = [&](std::uint64_t least) {
+        return index + 64 * static_cast<std::uint64_t>(std::ceil(box.rows_at_least(least).upper));
+    };
+    for (const std::uint64_t rows : {1000u, 5000u, 20000u, 70000u}) {
+        const fae::Calibration made = fae::calibrate(fae::seq, profile, box_options(index + rows * 64, 0));
+        const std::uint64_t least = made.report.cutoffs[0][0];
+        CAPTURE(least);
+        CHECK(least > 1);
+        CHECK(bytes(least) <= index + rows * 64);
+        CHECK(bytes(least - 1) > index + rows * 64);
+        CHECK(made.report.estimated_bytes == bytes(least));
+        CHECK(made.report.estimated_bytes_below == bytes(least - 1));
+        CHECK(made.report.threshold ==
+              doctest::Approx(static_cast<double>(least) / static_cast<double>(accesses)));
+    }
+}
+
 // Catches small tables that exceed the budget together, and a budget below the index.
 TEST_CASE("rand_em_box: where small tables alone exceed the budget, the smallest go in while they fit") {
     const Model model = random_model(4);

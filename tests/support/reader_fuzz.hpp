@@ -115,7 +115,7 @@ Drained drain(Source source, std::size_t step) {
 /// The bytes as a compressed source; and compressed and inflated again.
 inline void gzip_bytes(const std::uint8_t* bytes, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);
-    const Drained whole = drain(fae::GzipSource(fae::MemorySource(text)), std::size_t{1} << 20);
+    const Drained whole = drain(fae::GzipSource(fae::MemorySource(text)), std::size_t{1} << 16);
     if (whole.bytes.size() < std::size_t{1} << 16) {
         const Drained pieces = drain(fae::GzipSource(fae::MemorySource(text)), 13);
         promise(whole == pieces, "what is inflated depends on the size of the reads: '" + whole.error +

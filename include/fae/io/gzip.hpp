@@ -60,7 +60,7 @@ class GzipSource {
             delete stream;
         }
     };
-    static constexpr std::size_t input_bytes = std::size_t{256} << 10;
+    static constexpr std::size_t input_bytes = std::size_t{64} << 10;
 
     // Input not yet used is input_[begin_ .. end_); start_ is the position of input_[0] in the source.
     [[nodiscard]] std::uint64_t position() const { return start_ + begin_; }

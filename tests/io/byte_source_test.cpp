@@ -156,6 +156,47 @@ TEST_CASE("line blocks: a line that is too long is cut but still too long, and i
     }
 }
 
+// Catches a cut that leaves a long line short enough to be taken, wherever the end of a block falls in it.
+TEST_CASE("line blocks: a line that is cut at the end of a block stays too long") {
+    for (std::size_t before = max_line_bytes - 8; before <= max_line_bytes + 8; ++before) {
+        for (const std::size_t length : {max_line_bytes + 1, max_line_bytes + 3, max_line_bytes + 9}) {
+            const std::string text =
+                std::string(before - 1, 'a') + "\n" + std::string(length, 'x') + "\nlast\n";
+            FitfulSource source(text, before);
+            LineBlocks lines(source, 1);
+            LineBlock block;
+            std::string all;
+            while (lines.next(block)) all.append(block.text().data(), block.text().size());
+            const std::vector<std::string> found = lines_of(all);
+            REQUIRE(found.size() == 3);
+            CHECK(found[1].size() > max_line_bytes);
+            CHECK(found[1].size() <= length);
+        }
+    }
+}
+
+// Catches a reader that waits for ever, or writes beyond its memory, when a file has grown since it was
+// opened.
+TEST_CASE("line blocks: a source may hold more than it said") {
+    struct Modest : FitfulSource {
+        using FitfulSource::FitfulSource;
+        std::uint64_t total_bytes() const { return 100; }
+    };
+    for (const std::size_t length : {50u, 500u, 70'000u, 300'000u}) {
+        Modest source(std::string(length, 'x') + "\ntwo\nthree\n" + std::string(length, 'y') + "\nlast",
+                      length);
+        LineBlocks lines(source, 1 << 20);
+        LineBlock block;
+        std::string all;
+        while (lines.next(block)) all.append(block.text().data(), block.text().size());
+        const std::vector<std::string> found = lines_of(all);
+        REQUIRE(found.size() == 5);
+        CHECK((found[0].size() == length || (length > max_line_bytes && found[0].size() > max_line_bytes)));
+        CHECK(found[1] == "two");
+        CHECK(found[4] == "last");
+    }
+}
+
 // Catches an error that overtakes the lines before it, and half a line given as a whole one.
 TEST_CASE("line blocks: a failing source gives its whole lines first, then the error") {
     FitfulSource source("one\ntwo\nhalf a li", 3, /*fails=*/true);

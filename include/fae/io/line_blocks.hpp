@@ -54,12 +54,11 @@ class LineBlocks {
     }
 
     /// Puts the next lines into `block`, whose memory is used again. False at the end.
-    /// @throws IoError of the source, once the whole lines before it have been given; IoError if the source
-    /// is
+    /// @throws IoError of the source, once the whole lines before it have been given, and where the source is
     ///         compressed
     bool next(LineBlock& block) {
         if (block.buffer_.size() < block_bytes_) block.buffer_ = Buffer<char>(block_bytes_);
-        char* const text = block.buffer_.data();
+        char* text = block.buffer_.data();
         std::size_t size = carried_.size();
         if (size != 0) std::memcpy(text, carried_.data(), size);
         carried_.clear();
@@ -73,10 +72,12 @@ class LineBlocks {
                 break;
             }
             const std::size_t lines = end_of_lines(text, size);
-            std::size_t tail = size - lines;
-            if (tail > stump_bytes) {
-                tail = stump_bytes;
-                dropping_ = true;
+            // What comes next goes on behind the stump, in the same line, which stays too long.
+            const std::size_t tail = std::min(size - lines, stump_bytes);
+            if (lines == 0 && block_bytes_ < 2 * max_line_bytes) {
+                widen(block, size);  // the source holds more than it said
+                text = block.buffer_.data();
+                continue;
             }
             if (lines != 0) {
                 carried_.assign(text + lines, text + lines + tail);
@@ -99,6 +100,12 @@ class LineBlocks {
         while (size != 0 && text[size - 1] != '\n') --size;
         return size;
     }
+    void widen(LineBlock& block, std::size_t size) {
+        block_bytes_ = 2 * max_line_bytes;
+        Buffer<char> wider(block_bytes_);
+        std::memcpy(wider.data(), block.buffer_.data(), size);
+        block.buffer_ = std::move(wider);
+    }
     void fill(char* text, std::size_t& size) {
         while (size < block_bytes_ && !ended_) {
             std::size_t count = 0;
@@ -112,14 +119,6 @@ class LineBlocks {
                 return;
             }
             if (first_) check_first(text, size + count);
-            if (dropping_) {
-                const auto* end = static_cast<const char*>(std::memchr(text + size, '\n', count));
-                if (end == nullptr) continue;
-                const auto dropped = static_cast<std::size_t>(end - (text + size));
-                std::memmove(text + size, end, count - dropped);
-                count -= dropped;
-                dropping_ = false;
-            }
             size += count;
         }
     }
@@ -139,7 +138,6 @@ class LineBlocks {
     std::exception_ptr fault_;
     bool first_ = true;
     bool ended_ = false;
-    bool dropping_ = false;  // inside a line that is too long already
 };
 
 }  // namespace fae::inline FAE_ABI

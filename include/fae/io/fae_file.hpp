@@ -167,9 +167,8 @@ void sum_sections(const E& exec, FaeContent& content) {
 /// Writes a packed data set. The file appears complete under its name, or not at all; equal data sets give
 /// equal bytes whatever the executor.
 /// @exec   seq, par: checksums side by side; the file itself is written front to back
-/// @cost   reads everything twice (sums, then writing) and writes it once; 1 bit an input and 4 bytes a hot
-/// row of
-///         memory
+/// @cost   reads everything twice (sums, then writing) and writes it once; takes 1 bit an input and 4 bytes
+///         a hot row of memory
 /// @throws IoError if the file cannot be written
 template <Executor E>
 void write_fae_file(const E& exec, const std::string& path, const PackedDataset& packed) {
@@ -196,9 +195,8 @@ inline void write_fae_file(const std::string& path, const PackedDataset& packed)
 /// @exec   seq, par: returns when everything is checked
 /// @cost   reads the file once; builds the hot set and the ranks of hot inputs (1.25 bits a row and an input)
 /// @throws IoError if the file cannot be opened or mapped; FormatError, naming the section and the first bad
-/// byte (the
-///         column counts from 1), if it is not a .fae file, of another version, damaged, truncated or
-///         extended
+///         byte (its column counts from 1), if it is not a .fae file, of another version, damaged, truncated
+///         or extended
 template <Executor E>
 [[nodiscard]] PackedDataset open_fae_file(const E& exec, const std::string& path) {
     const auto file = std::make_shared<const MappedFile>(path);

@@ -18,6 +18,7 @@
 #include "fae/calibrate/ranking.hpp"
 #include "fae/calibrate/threshold.hpp"
 #include "fae/classify/hot_test.hpp"
+#include "fae/classify/input_share.hpp"
 #include "fae/classify/inputs.hpp"
 #include "fae/core/bags.hpp"
 #include "fae/core/batch_source.hpp"

@@ -63,7 +63,7 @@ fae::CalibrationOptions options_for(std::uint64_t budget, fae::Selection selecti
 }
 
 void set_rates(benchmark::State& state, const fae::AccessProfile<>& profile) {
-    const auto done = static_cast<std::int64_t>(state.iterations() * profile.counts().size());
+    const auto done = state.iterations() * static_cast<std::int64_t>(profile.counts().size());
     state.SetItemsProcessed(done);
     state.SetBytesProcessed(done * 4);
 }

@@ -112,6 +112,14 @@ class RowFinder {
     std::size_t feature_;
 };
 
+/// True if every row of the source begins at a cache line.
+template <class T>
+[[nodiscard]] bool begin_at_lines(const RowSource<T>& source) {
+    bool all = begin_at_lines(source.fast.weights, source.fast.stride);
+    for (const RowsView<T>& part : source.home) all = all && begin_at_lines(part.weights, part.stride);
+    return all;
+}
+
 /// Pools the bags [bag, end), block by block: first the addresses, then the sums.
 template <class T, IndexType Index>
 void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Index>& bags, Pooling pooling,
@@ -120,9 +128,10 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
     constexpr std::size_t most_ahead = 32;
     const std::size_t dim = out.columns();
     const std::size_t ahead = rows_ahead(dim * sizeof(T), most_ahead);
+    const bool aligned = begin_at_lines(source);
     RowFinder<T, Index> finder(source, bags, bag);
     const T* rows[most + most_ahead];
-    std::uint32_t ends[most];
+    std::uint32_t bounds[most + 1] = {0};
     std::size_t at = bags.begin(bag);
     const std::size_t last = bags.begin(end);
     std::size_t found = 0;
@@ -144,17 +153,17 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
         for (; !single && whole < most && bag + whole < end; ++whole) {
             const std::size_t to = bags.end(bag + whole) - at;
             if (to > lookups) break;
-            ends[whole] = static_cast<std::uint32_t>(to);
+            bounds[whole + 1] = static_cast<std::uint32_t>(to);
             used = to;
         }
         const bool cut = whole < most && used < lookups;
         if (cut) {
-            ends[whole] = static_cast<std::uint32_t>(lookups);
+            bounds[whole + 1] = static_cast<std::uint32_t>(lookups);
             used = lookups;
         }
         const float* const weights = pooling == Pooling::weighted ? bags.weights().data() + at : nullptr;
-        kernel({rows, weights, single ? nullptr : ends, whole + (cut ? 1 : 0), ahead, out.row(bag),
-                out.stride(), dim, continued, cut, pooling == Pooling::mean});
+        kernel({rows, weights, bounds, single ? nullptr : bounds + 1, whole + (cut ? 1 : 0), ahead, aligned,
+                out.row(bag), out.stride(), dim, continued, cut, pooling == Pooling::mean});
         if (continued && whole != 0 && pooling == Pooling::mean) {
             const T size = static_cast<T>(bags.end(bag) - bags.begin(bag));
             for (std::size_t c = 0; c < dim; ++c) out(bag, c) = out(bag, c) / size;
@@ -170,17 +179,19 @@ void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Inde
 /// Updates rows of a batch as their gradients come.
 template <class T, IndexType Index, Optimizer O>
 struct UpdateSink {
+    static constexpr bool takes_any = true;  ///< gradients may lie anywhere
     const RowSource<T>& source;
     Span<const Index> located;  ///< ascending where rows are to be found fast
     const O& optimizer;
     T lr;
     UpdateKernel<T, O> kernel;
     std::size_t dim;
-    T* weights[sum_rows];
-    T* states[sum_rows];
+    bool aligned;  ///< all rows begin at a cache line
+    T* weights[2][sum_rows];
+    T* states[2][sum_rows];
 
     /// Finds the rows [r, r + rows), at most sum_rows of them, and asks for them.
-    T* begin(std::size_t r, std::size_t rows, T* buffer) {
+    void expect(std::size_t turn, std::size_t r, std::size_t rows) {
         const RowsView<T>* part = nullptr;
         for (std::size_t i = 0; i < rows; ++i) {
             const Index value = located[r + i];
@@ -190,22 +201,23 @@ struct UpdateSink {
             } else if (part == nullptr || part == &source.fast || row - part->first >= part->rows) {
                 part = &source.part_of(row);
             }
-            weights[i] = part->weights_of(row);
-            fetch<1>(weights[i], dim * sizeof(T));
-            states[i] = nullptr;
+            T* const weight = part->weights_of(row);
+            weights[turn][i] = weight;
+            if (aligned) {
+                fetch_aligned<1>(weight, dim * sizeof(T));
+            } else {
+                fetch<1>(weight, dim * sizeof(T));
+            }
             if constexpr (O::state_size(1) != 0) {
-                states[i] = part->state_of(row);
-                fetch<1>(states[i], O::state_size(dim) * sizeof(T));
+                states[turn][i] = part->state_of(row);
+                fetch<1>(states[turn][i], O::state_size(dim) * sizeof(T));
             }
         }
-        return buffer;
     }
-    /// Updates the rows that begin found: gradients [rows, stride].
-    void end(std::size_t, std::size_t rows, const T* gradients) { end(rows, gradients, dim); }
-    void end(std::size_t rows, const T* gradients, std::size_t stride) {
-        const T* gradient[sum_rows];
-        for (std::size_t i = 0; i < rows; ++i) gradient[i] = gradients + i * stride;
-        kernel({gradient, weights, states, rows, dim, lr}, optimizer);
+    [[nodiscard]] T* place(std::size_t, T* buffer) const { return buffer; }
+    /// Updates the rows expected in this turn.
+    void take(std::size_t turn, std::size_t rows, const T* const* gradient) {
+        kernel({gradient, weights[turn], states[turn], rows, dim, lr}, optimizer);
     }
 };
 
@@ -278,21 +290,24 @@ void step(const E& exec, const O& optimizer, std::type_identity_t<T> lr,
             detail::check_index(rows, "rows", i, gradients.rows[i]);
         }
     }
+    const bool aligned = detail::begin_at_lines(rows);
     const auto kernel = detail::update_kernel<T, O>(set);
     const MatrixView<T> from = gradients.gradients;
     const std::size_t block = std::clamp<std::size_t>(max_dim / 2 / dim, 1, detail::sum_rows);
     for_chunks(exec, from.rows(), std::max<std::size_t>(block, 65536 / dim),
                [&](std::size_t r, std::size_t end) {
-                   // Two sinks by turns: the rows of a block are asked for while the block before is updated.
-                   using Sink = detail::UpdateSink<T, Index, O>;
-                   Sink sinks[2] = {{rows, gradients.rows, optimizer, lr, kernel, dim, {}, {}},
-                                    {rows, gradients.rows, optimizer, lr, kernel, dim, {}, {}}};
+                   detail::UpdateSink<T, Index, O> sink{rows, gradients.rows, optimizer, lr, kernel,
+                                                        dim,  aligned,        {},        {}};
+                   // The rows of a block are asked for while the block before is updated.
                    std::size_t turn = 0;
-                   sinks[turn].begin(r, std::min(block, end - r), nullptr);
+                   sink.expect(turn, r, std::min(block, end - r));
                    for (; r < end; r += block, turn = 1 - turn) {
                        const std::size_t next = r + block;
-                       if (next < end) sinks[1 - turn].begin(next, std::min(block, end - next), nullptr);
-                       sinks[turn].end(std::min(block, end - r), from.row(r), from.stride());
+                       if (next < end) sink.expect(1 - turn, next, std::min(block, end - next));
+                       const T* gradient[detail::sum_rows];
+                       const std::size_t count = std::min(block, end - r);
+                       for (std::size_t i = 0; i < count; ++i) gradient[i] = from.row(r + i);
+                       sink.take(turn, count, gradient);
                    }
                });
 }
@@ -332,9 +347,10 @@ void backward_step(const E& exec, const O& optimizer, std::type_identity_t<T> lr
             detail::check_index(rows, "rows", i, index.rows[i]);
         }
     }
+    const bool aligned = detail::begin_at_lines(rows);
+    const auto kernel = detail::update_kernel<T, O>(set);
     const auto make_sink = [&] {
-        return detail::UpdateSink<T, Index, O>{
-            rows, index.rows, optimizer, lr, detail::update_kernel<T, O>(set), dim, {}, {}};
+        return detail::UpdateSink<T, Index, O>{rows, index.rows, optimizer, lr, kernel, dim, aligned, {}, {}};
     };
     detail::sum_pooled<T>(exec, index, bags, pooling, grad_out, make_sink, workspace, set);
 }

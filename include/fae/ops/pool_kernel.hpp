@@ -25,6 +25,19 @@ FAE_OPS_INLINE void fetch(const void* from, std::size_t bytes) {
     }
 }
 
+/// The same of rows that begin at a cache line: no line has to be looked for.
+template <int Write>
+FAE_OPS_INLINE void fetch_aligned(const void* from, std::size_t bytes) {
+    const auto* const line = static_cast<const char*>(from);
+    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(line + at, Write, 3);
+}
+
+/// True if rows of this base and stride all begin at a cache line.
+template <class T>
+[[nodiscard]] bool begin_at_lines(const T* base, std::size_t stride) {
+    return reinterpret_cast<std::uintptr_t>(base) % 64 == 0 && stride * sizeof(T) % 64 == 0;
+}
+
 /// How many rows to fetch ahead: enough to hide a miss, few enough to stay in the first-level cache.
 [[nodiscard]] constexpr std::size_t rows_ahead(std::size_t row_bytes, std::size_t most) {
     const std::size_t fit = 8192 / (row_bytes + 64);
@@ -34,13 +47,14 @@ FAE_OPS_INLINE void fetch(const void* from, std::size_t bytes) {
 /// Bags, whole or in part, that are to be pooled. (In the backward pass, a "bag" is a row's contributions.)
 template <class T>
 struct PoolBlock {
-    const T* const* rows;       ///< [lookups + ahead] the row of each look-up; the last `ahead` only fetched
-    const float* weights;       ///< [lookups], weighted pooling only
-    const std::uint32_t* ends;  ///< [bags] where each bag's look-ups end, counted from the block's first;
-                                ///< null where bags have one row each and no weight
+    const T* const* rows;  ///< [lookups + ahead] the row of each look-up; the last `ahead` only fetched
+    const float* weights;  ///< [lookups], weighted pooling only
+    const std::uint32_t* begins;  ///< [bags] where each bag's look-ups begin, counted from the block's first,
+    const std::uint32_t* ends;    ///< [bags] and end; null where bags have one row each and no weight
     std::size_t bags;
-    std::size_t ahead;
-    T* out;  ///< the first bag's result
+    std::size_t ahead;  ///< look-ups to fetch a row ahead; 0: rows have been fetched
+    bool aligned;       ///< all rows begin at a cache line
+    T* out;             ///< the first bag's result
     std::size_t out_stride;
     std::size_t dim;
     bool continued;  ///< the first bag began in an earlier block: out holds its sum so far
@@ -52,9 +66,17 @@ struct PoolBlock {
 template <InstructionSet S, class T>
 FAE_OPS_INLINE void pool_single(const PoolBlock<T>& block, std::size_t dim) {
     const T* const* const rows = block.rows;
+    const T* const* const ahead = rows + block.ahead;
+    const bool aligned = block.aligned;
+    const std::size_t bags = block.bags;
+    const std::size_t stride = block.out_stride;
     T* out = block.out;
-    for (std::size_t b = 0; b < block.bags; ++b, out += block.out_stride) {
-        fetch<0>(rows[b + block.ahead], dim * sizeof(T));
+    for (std::size_t b = 0; b < bags; ++b, out += stride) {
+        if (aligned) {
+            fetch_aligned<0>(ahead[b], dim * sizeof(T));
+        } else {
+            fetch<0>(ahead[b], dim * sizeof(T));
+        }
         for_columns<S, T>(dim, [&]<class Group>(std::size_t c) FAE_OPS_LAMBDA {
             Group row;
             row.load(rows[b] + c);
@@ -67,9 +89,17 @@ template <InstructionSet S, class T, bool Weighted>
 FAE_OPS_INLINE void pool_any(const PoolBlock<T>& block, std::size_t dim) {
     const T* const* const rows = block.rows;
     const std::size_t ahead = block.ahead;
+    const bool fetches = ahead != 0;
+    const auto fetch_row = [&](std::size_t i) FAE_OPS_LAMBDA {
+        if (block.aligned) {
+            fetch_aligned<0>(rows[i + ahead], dim * sizeof(T));
+        } else {
+            fetch<0>(rows[i + ahead], dim * sizeof(T));
+        }
+    };
     T* out = block.out;
-    std::size_t begin = 0;
     for (std::size_t b = 0; b < block.bags; ++b, out += block.out_stride) {
+        const std::size_t begin = block.begins[b];
         const std::size_t end = block.ends[b];
         const bool continued = b == 0 && block.continued;
         const bool divided =
@@ -82,7 +112,7 @@ FAE_OPS_INLINE void pool_any(const PoolBlock<T>& block, std::size_t dim) {
             } else if (begin == end) {
                 sum.fill(T{0});
             } else {
-                if (c == 0) fetch<0>(rows[i + ahead], dim * sizeof(T));
+                if (fetches && c == 0) fetch_row(i);
                 sum.load(rows[i] + c);
                 if constexpr (Weighted) {
                     Group weight;
@@ -92,7 +122,7 @@ FAE_OPS_INLINE void pool_any(const PoolBlock<T>& block, std::size_t dim) {
                 ++i;
             }
             for (; i < end; ++i) {
-                if (c == 0) fetch<0>(rows[i + ahead], dim * sizeof(T));
+                if (fetches && c == 0) fetch_row(i);
                 Group row;
                 row.load(rows[i] + c);
                 if constexpr (Weighted) {
@@ -110,7 +140,6 @@ FAE_OPS_INLINE void pool_any(const PoolBlock<T>& block, std::size_t dim) {
             }
             sum.store(out + c);
         });
-        begin = end;
     }
 }
 

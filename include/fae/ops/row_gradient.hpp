@@ -124,11 +124,10 @@ MatrixView<const T> divide_by_size(const E& exec, const Bags<Index>& bags, Matri
     return {space.data(), bags.size(), dim};
 }
 
-/// Rows, or blocks of one row, that are summed at a time, and the contributions that they may have together.
-inline constexpr std::size_t sum_rows = 128;
-inline constexpr std::size_t sum_contributions = 4 * tree_arity;
-/// Contributions that are fetched ahead of their sum, at most.
-inline constexpr std::size_t sum_ahead = 32;
+/// Rows that are summed at a time, and the contributions that they may have together: what is fetched while
+/// the rows before are summed, so few enough for the misses that a processor keeps in flight.
+inline constexpr std::size_t sum_rows = 64;
+inline constexpr std::size_t sum_contributions = 2 * tree_arity;
 
 /// The sums of a batch's contributions: which kernel adds up what. Contribution i is the gradient of bags[i],
 /// times the weight at positions[i] where the pooling is weighted.
@@ -140,40 +139,59 @@ struct ContributionSums {
     Span<const std::uint32_t> positions;  ///< empty: unweighted
     const float* weights;
     MatrixView<const T> gradients;
+    bool aligned;  ///< all gradients begin at a cache line
 
-    /// out[k] = the contributions [from + ends[k - 1], from + ends[k]) front to back, none of them empty.
-    void sum_blocks(std::size_t from, const std::uint32_t* ends, std::size_t blocks, T* out) const {
-        const std::size_t dim = gradients.columns();
-        const std::size_t ahead = rows_ahead(dim * sizeof(T), sum_ahead);
-        const std::size_t count = ends[blocks - 1];
-        const std::size_t known = std::min(count + ahead, bags.size() - from);
-        const T* rows[sum_contributions + sum_ahead];
-        float weight[sum_contributions];
-        for (std::size_t i = 0; i < known; ++i) rows[i] = gradients.row(bags[from + i]);
-        for (std::size_t i = known; i < count + ahead; ++i) rows[i] = rows[known - 1];
-        if (!positions.empty()) {
+    [[nodiscard]] bool weighted() const { return !positions.empty(); }
+
+    /// Finds the gradients and weights of the contributions [from, from + count); asks for them if told to.
+    void find(std::size_t from, std::size_t count, const T** rows, float* weight, bool fetches) const {
+        const std::size_t bytes = gradients.columns() * sizeof(T);
+        const std::uint32_t* const bag = bags.data() + from;
+        if (!fetches) {
+            for (std::size_t i = 0; i < count; ++i) rows[i] = gradients.row(bag[i]);
+        } else if (aligned) {
+            for (std::size_t i = 0; i < count; ++i) {
+                rows[i] = gradients.row(bag[i]);
+                fetch_aligned<0>(rows[i], bytes);
+            }
+        } else {
+            for (std::size_t i = 0; i < count; ++i) {
+                rows[i] = gradients.row(bag[i]);
+                fetch<0>(rows[i], bytes);
+            }
+        }
+        if (weighted()) {
             for (std::size_t i = 0; i < count; ++i) weight[i] = weights[positions[from + i]];
         }
-        first({rows, weight, ends, blocks, ahead, out, dim, dim, false, false, false});
     }
 
     /// out = the tree over the contributions [from, to), at most one piece of them.
     void sum_piece(std::size_t from, std::size_t to, T* out) const {
+        constexpr std::size_t blocks_of = 4;
+        constexpr std::size_t most_ahead = 32;
         const std::size_t dim = gradients.columns();
-        const std::size_t most =
-            std::min<std::size_t>(sum_contributions / tree_arity, std::max<std::size_t>(1, max_dim / dim));
+        const std::size_t most = std::clamp<std::size_t>(max_dim / dim, 1, blocks_of);
+        const std::size_t ahead = rows_ahead(dim * sizeof(T), most_ahead);
         alignas(64) T sums[max_dim];
+        const T* rows[blocks_of * tree_arity + most_ahead];
+        float weight[blocks_of * tree_arity + most_ahead];
         for (std::size_t i = from; i < to; i += most * tree_arity) {
-            const std::size_t end = std::min(to, i + most * tree_arity);
-            std::uint32_t ends[sum_contributions / tree_arity];
-            const T* rows[sum_contributions / tree_arity];
+            const std::size_t count = std::min(to - i, most * tree_arity);
+            std::uint32_t bounds[blocks_of + 1] = {0};
+            const T* parts[blocks_of];
             std::uint32_t blocks = 0;
-            for (std::size_t begin = i; begin < end; begin += tree_arity, ++blocks) {
-                ends[blocks] = static_cast<std::uint32_t>(std::min(end, begin + tree_arity) - i);
-                rows[blocks] = sums + blocks * dim;
+            while (bounds[blocks] < count) {
+                parts[blocks] = sums + blocks * dim;
+                const std::size_t end = std::min(count, bounds[blocks] + tree_arity);
+                bounds[++blocks] = static_cast<std::uint32_t>(end);
             }
-            sum_blocks(i, ends, blocks, sums);
-            plain({rows, nullptr, &blocks, 1, 0, out, dim, dim, i != from, false, false});
+            const std::size_t known = std::min(count + ahead, bags.size() - i);
+            find(i, known, rows, weight, false);
+            for (std::size_t k = known; k < count + ahead; ++k) rows[k] = rows[known - 1];
+            first({rows, weight, bounds, bounds + 1, blocks, ahead, aligned, sums, dim, dim, false, false,
+                   false});
+            const std::uint32_t zero = 0;
+            plain({parts, nullptr, &zero, &blocks, 1, 0, false, out, dim, dim, i != from, false, false});
         }
     }
 
@@ -185,16 +203,30 @@ struct ContributionSums {
                 const T* rows[tree_arity];
                 const auto terms = static_cast<std::uint32_t>(std::min(tree_arity, count - i));
                 for (std::size_t k = 0; k < terms; ++k) rows[k] = sums + (i + k) * dim;
-                plain({rows, nullptr, &terms, 1, 0, sums + i / tree_arity * dim, dim, dim, false, false,
-                       false});
+                const std::uint32_t zero = 0;
+                plain({rows, nullptr, &zero, &terms, 1, 0, false, sums + i / tree_arity * dim, dim, dim,
+                       false, false, false});
             }
         }
     }
 };
 
-/// Sums the contributions of every row of the index. Each task makes a sink by make_sink(); the sink says
-/// where the gradients of the rows [r, r + n) go, sink.begin(r, n, buffer), and is told when they are there,
-/// sink.end(r, n, gradients).
+/// Rows that are to be summed by a task: neighbours of at most 64 contributions each, or one with more.
+template <class T>
+struct SumBlock {
+    std::size_t r = 0;
+    std::size_t rows = 0;
+    std::size_t from = 0;  ///< the first contribution
+    std::uint32_t ends[sum_rows];
+    const T* contributions[sum_contributions];
+    float weight[sum_contributions];
+};
+
+/// Sums the contributions of every row of the index. Each task makes a sink by make_sink(); the sink is told
+/// of the rows [r, r + n) that come next, sink.expect(turn, r, n), says where their gradients go,
+/// sink.place(r, buffer), and is told when they are there, sink.take(turn, n, pointers). Rows of turn 1 may
+/// be expected before those of turn 0 are taken, and so on by turns. A sink that takes_any gets the gradient
+/// of a row of one contribution from where it is.
 ///
 /// Work is cut into runs of rows of about equal contributions. A row of more than one piece is summed piece
 /// by piece beside them, and its pieces are summed afterwards.
@@ -241,29 +273,61 @@ void sum_index(const E& exec, const RowIndex<Index>& index, const ContributionSu
         const std::size_t end = row_at(std::min(lookups, (run + 1) * grain));
         const std::size_t most = std::clamp<std::size_t>(max_dim / dim, 1, sum_rows);
         alignas(64) T buffer[max_dim];
-        std::uint32_t ends[sum_rows];
+        SumBlock<T> blocks[2];
         auto sink = make_sink();
-        for (std::size_t r = row_at(run * grain); r < end;) {
-            const std::size_t from = begin[r];
-            std::size_t rows = 0;
-            while (rows < most && r + rows < end) {
-                const std::size_t to = begin[r + rows + 1] - from;
-                if (begin[r + rows + 1] - begin[r + rows] > tree_arity || to > sum_contributions) break;
-                ends[rows++] = static_cast<std::uint32_t>(to);
+        const bool copies = !sink.takes_any || sums.weighted();
+        std::size_t next = row_at(run * grain);
+        const auto prepare = [&](std::size_t turn) {
+            SumBlock<T>& block = blocks[turn];
+            block.r = next;
+            block.rows = 0;
+            if (next == end) return false;
+            block.from = begin[next];
+            std::size_t count = 0;
+            while (block.rows < most && next < end) {
+                const std::size_t to = begin[next + 1] - block.from;
+                if (to > sum_contributions || to - count > tree_arity) break;
+                block.ends[block.rows++] = static_cast<std::uint32_t>(to);
+                count = to;
+                ++next;
             }
-            if (rows != 0) {
-                T* const out = sink.begin(r, rows, buffer);
-                sums.sum_blocks(from, ends, rows, out);
-                sink.end(r, rows, out);
-                r += rows;
-                continue;
+            if (block.rows == 0) ++next;  // a row of more than one block
+            sink.expect(turn, block.r, std::max<std::size_t>(block.rows, 1));
+            sums.find(block.from, count, block.contributions, block.weight, true);
+            return true;
+        };
+        const auto finish = [&](std::size_t turn) {
+            const SumBlock<T>& block = blocks[turn];
+            T* const out = sink.place(block.r, buffer);
+            const T* gradient[sum_rows] = {out};
+            if (block.rows == 0) {
+                if (begin[block.r + 1] - block.from > piece_contributions) return;
+                sums.sum_piece(block.from, begin[block.r + 1], out);
+                sink.take(turn, 1, gradient);
+                return;
             }
-            if (begin[r + 1] - from <= piece_contributions) {
-                T* const out = sink.begin(r, 1, buffer);
-                sums.sum_piece(from, begin[r + 1], out);
-                sink.end(r, 1, out);
+            // Rows of one contribution are left out of the sums, where they may be.
+            std::uint32_t begins[sum_rows];
+            std::uint32_t ends[sum_rows];
+            std::size_t summed = 0;
+            std::uint32_t at = 0;
+            for (std::size_t i = 0; i < block.rows; ++i) {
+                const std::uint32_t to = block.ends[i];
+                const bool sum = copies || to - at > 1;
+                gradient[i] = sum ? out + summed * dim : block.contributions[at];
+                begins[summed] = at;
+                ends[summed] = to;
+                summed += sum ? 1u : 0u;
+                at = to;
             }
-            ++r;
+            sums.first({block.contributions, block.weight, begins, ends, summed, 0, false, out, dim, dim,
+                        false, false, false});
+            sink.take(turn, block.rows, gradient);
+        };
+        std::size_t turn = 0;
+        for (bool more = prepare(turn); more; turn = 1 - turn) {
+            more = prepare(1 - turn);
+            finish(turn);
         }
     };
     exec.run(pieces + ceil_div(lookups, grain), [&](std::size_t task) {
@@ -274,11 +338,13 @@ void sum_index(const E& exec, const RowIndex<Index>& index, const ContributionSu
         }
     });
     exec.run(longs, [&](std::size_t i) {
-        T* const mine = partial.data() + std::size_t{first_piece[i]} * dim;
-        sums.sum_sums(mine, first_piece[i + 1] - first_piece[i]);
+        T* const sum = partial.data() + std::size_t{first_piece[i]} * dim;
+        sums.sum_sums(sum, first_piece[i + 1] - first_piece[i]);
         auto sink = make_sink();
-        static_cast<void>(sink.begin(long_rows[i], 1, mine));
-        sink.end(long_rows[i], 1, mine);
+        sink.expect(0, long_rows[i], 1);
+        T* const out = sink.place(long_rows[i], sum);
+        if (out != sum) std::copy_n(sum, dim, out);
+        sink.take(0, 1, &out);
     });
 }
 
@@ -295,18 +361,18 @@ void sum_pooled(const E& exec, const RowIndex<Index>& index, const Bags<Index>& 
     const Span<const std::uint32_t> positions = weighted ? index.positions : Span<const std::uint32_t>{};
     sum_index<T>(exec, index,
                  {pool_kernel<T>(set, weighted), pool_kernel<T>(set, false), index.bags, positions,
-                  bags.weights().data(), grad_out},
+                  bags.weights().data(), grad_out, begin_at_lines(grad_out.data(), grad_out.stride())},
                  make_sink, workspace);
 }
 
 /// Writes gradients where the caller wants them.
 template <class T>
 struct StoreSink {
+    static constexpr bool takes_any = false;
     MatrixView<T> result;
-    [[nodiscard]] T* begin(std::size_t r, std::size_t, T*) const { return result.row(r); }
-    void end(std::size_t r, std::size_t, const T* gradients) const {
-        if (gradients != result.row(r)) std::copy_n(gradients, result.columns(), result.row(r));
-    }
+    void expect(std::size_t, std::size_t, std::size_t) const {}
+    [[nodiscard]] T* place(std::size_t r, T*) const { return result.row(r); }
+    void take(std::size_t, std::size_t, const T* const*) const {}
 };
 
 }  // namespace detail

@@ -57,12 +57,12 @@ RowIndex<Index> build_row_index_of(const E& exec, const Bags<Index>& bags, bool 
     if (lookups == 0) return {{rows.data(), 0}, {begin.data(), 1}, bag_of, positions};
 
     RowSort<Index, Pair> sorted(bags, weighted, row_bits, space);
-    const std::size_t different = sorted.sort(exec);
-    sorted.write(exec, rows, begin, weighted ? positions : bag_of);
+    const std::size_t different = sorted.sort(exec, weighted ? positions : bag_of);
+    sorted.write(exec, rows, begin);
     if (weighted) {
         constexpr std::size_t grain = 8192;
         for_chunks(exec, lookups, grain, [&](std::size_t from, std::size_t to) {
-            sorted.for_lookups(from, to, [&](std::size_t i, std::size_t bag, std::size_t) {
+            sorted.for_lookups(bags, from, to, [&](std::size_t i, std::size_t bag) {
                 bag_at[i] = static_cast<std::uint32_t>(bag);
             });
         });

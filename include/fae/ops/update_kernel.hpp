@@ -122,9 +122,24 @@ FAE_OPS_INLINE void update(const RowwiseAdagrad& optimizer, T lr, const T* gradi
 }
 
 template <InstructionSet S, class T, Optimizer O>
-FAE_OPS_INLINE void update_rows(const UpdateBlock<T>& block, const O& optimizer) {
+FAE_OPS_INLINE void update_width(const UpdateBlock<T>& block, const O& optimizer, std::size_t dim) {
     for (std::size_t r = 0; r < block.rows; ++r) {
-        update<S, T>(optimizer, block.lr, block.gradients[r], block.weights[r], block.states[r], block.dim);
+        update<S, T>(optimizer, block.lr, block.gradients[r], block.weights[r], block.states[r], dim);
+    }
+}
+
+/// As in pool: a constant width leaves a single group of columns to look at.
+template <InstructionSet S, class T, Optimizer O>
+FAE_OPS_INLINE void update_rows(const UpdateBlock<T>& block, const O& optimizer) {
+    switch (block.dim) {
+        case 16:
+            return update_width<S>(block, optimizer, 16);
+        case 32:
+            return update_width<S>(block, optimizer, 32);
+        case 64:
+            return update_width<S>(block, optimizer, 64);
+        default:
+            return update_width<S>(block, optimizer, block.dim);
     }
 }
 

@@ -28,7 +28,7 @@ namespace fae::inline FAE_ABI {
 /// the homes in slot order walks memory forwards, and a table that is hot in full lies in the fast tier as it
 /// does at home. Immutable, move-only; a move leaves Refs valid.
 ///
-/// Membership is a bitmap with ranks, 1.25 bits a row; a set of no row or of all rows needs none. The row of
+/// Membership is a bitmap with ranks, 1.15 bits a row; a set of no row or of all rows needs none. The row of
 /// each slot is a list in host memory, of 4 bytes a slot up to 2^32 rows, else 8; it serves synchronisation
 /// and is no part of the index that a fast tier holds.
 class HotSet {

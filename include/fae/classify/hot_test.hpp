@@ -128,7 +128,7 @@ class HotTest {
         for (std::size_t i = 0; i < count; ++i, row += features) {
             if (i + ahead < count) {
                 for (std::size_t k = 0; k < fetched; ++k) {
-                    __builtin_prefetch(members.word_address(row[ahead * features + asked[k]]));
+                    __builtin_prefetch(members.address(row[ahead * features + asked[k]]));
                 }
             }
             bool is_hot = true;

@@ -84,8 +84,10 @@ class ToSlots {
     void operator()(const Index* from, Index* to, std::size_t n, std::size_t input) const {
         const std::size_t features = shift_.size();
         if (bags_.bag_size() == 1) {
-            const Index* const shift = shift_.data();
-            for (std::size_t f = 0; f < n; ++f) to[f] = static_cast<Index>(from[f] + shift[f]);
+            const Index* __restrict const shift = shift_.data();
+            const Index* __restrict const row = from;
+            Index* __restrict const slot = to;
+            for (std::size_t f = 0; f < n; ++f) slot[f] = static_cast<Index>(row[f] + shift[f]);
             for (const std::size_t f : ranked_) to[f] = static_cast<Index>(members_.rank(from[f]));
             return;
         }
@@ -106,10 +108,7 @@ class ToSlots {
     void prefetch(const Bags<Index>& bags, std::size_t input) const {
         if (bags.bag_size() != 1) return;
         const Index* const row = bags.values().data() + input * shift_.size();
-        for (const std::size_t f : ranked_) {
-            __builtin_prefetch(members_.word_address(row[f]));
-            __builtin_prefetch(members_.block_address(row[f]));
-        }
+        for (const std::size_t f : ranked_) __builtin_prefetch(members_.address(row[f]));
     }
 
   private:

@@ -310,7 +310,8 @@ TEST_CASE("row_gradient: a checked step names the bad row, its value and the bou
         const fae::RowSource<float> rows{{}, {&home, 1}, {}};
         const std::vector<std::uint32_t> values = {1, 2};
         const auto bags = Bags<>::fixed(values, 1, 1);
-        Scratch scratch(1 << 16);
+        Scratch scratch(fae::row_index_scratch<std::uint32_t>(values.size()) +
+                        embedding_bag::backward_step_scratch<float>({2, 2, 2, 4, Pooling::sum}));
         fae::Workspace workspace = scratch.workspace();
         const auto index = build_row_index(seq, bags, 3, workspace);
         const std::vector<float> gradients(8);

@@ -38,7 +38,7 @@ class HotSet {
 
     class Ref {
       public:
-        FAE_HD constexpr Ref() = default;
+        constexpr Ref() = default;
 
         /// Rows of the row space.
         [[nodiscard]] FAE_HD constexpr std::uint64_t rows() const { return rows_; }

@@ -18,15 +18,16 @@ namespace fae::inline FAE_ABI {
 template <class T>
 class MatrixView {
   public:
-    FAE_HD constexpr MatrixView() = default;
+    constexpr MatrixView() = default;
     FAE_HD constexpr MatrixView(T* data, std::size_t rows, std::size_t columns, std::size_t stride)
         : data_(data), rows_(rows), columns_(columns), stride_(stride) {}
     FAE_HD constexpr MatrixView(T* data, std::size_t rows, std::size_t columns)
         : MatrixView(data, rows, columns, columns) {}
 
     /// A view of mutable elements is also a view of const ones.
-    FAE_HD constexpr operator MatrixView<const T>() const  // NOLINT
-        requires(!std::is_const_v<T>) {
+    template <class U>
+    requires(!std::is_const_v<T> && std::is_same_v<U, const T>) FAE_HD constexpr operator MatrixView<U>()
+        const {  // NOLINT
         return {data_, rows_, columns_, stride_};
     }
 

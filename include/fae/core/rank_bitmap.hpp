@@ -62,7 +62,7 @@ class RankBitmap {
     /// What loops and kernels carry: three words, no ownership.
     class Ref {
       public:
-        FAE_HD constexpr Ref() = default;
+        constexpr Ref() = default;
         FAE_HD constexpr Ref(const std::uint64_t* blocks, std::uint64_t size, std::uint64_t ones)
             : blocks_(blocks), size_(size), ones_(ones) {}
 

@@ -21,7 +21,7 @@ class Span {
     using value_type = std::remove_cv_t<T>;
     using iterator = T*;
 
-    FAE_HD constexpr Span() = default;
+    constexpr Span() = default;
     FAE_HD constexpr Span(T* data, std::size_t size) : data_(data), size_(size) {}
 
     /// From a container with data() and size(), whose elements are T (or T without const).

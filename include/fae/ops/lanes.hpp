@@ -18,6 +18,12 @@
 #include "fae/core/config.hpp"
 #include "fae/ops/instruction_set.hpp"
 
+// nvcc passes the unrolling on to the host compiler, and warns that it does not know it.
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675
+#endif
+
 #define FAE_OPS_INLINE [[gnu::always_inline]] inline
 #define FAE_OPS_LAMBDA __attribute__((always_inline))
 #if defined(__clang__)
@@ -206,3 +212,7 @@ FAE_OPS_INLINE void for_columns(std::size_t dim, F&& f) {
 
 }  // namespace detail
 }  // namespace fae::inline FAE_ABI
+
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

@@ -23,6 +23,12 @@
 #include "fae/core/workspace.hpp"
 #include "fae/ops/lanes.hpp"
 
+// nvcc passes the unrolling on to the host compiler, and warns that it does not know it.
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675
+#endif
+
 namespace fae::inline FAE_ABI {
 namespace detail {
 
@@ -482,3 +488,7 @@ class RowSort {
 
 }  // namespace detail
 }  // namespace fae::inline FAE_ABI
+
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

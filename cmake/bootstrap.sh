@@ -53,7 +53,7 @@ install_missing() {
 }
 
 build_release() {
-  if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+  if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_CUDA_COMPILER_LAUNCHER=ccache; fi
   say "configuring $build"
   # shellcheck disable=SC2086  # the arguments are words
   cmake --preset release ${FAE_CMAKE_ARGS:-}

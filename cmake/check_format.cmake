@@ -18,7 +18,8 @@ endif()
 
 set(files "")
 foreach(folder IN ITEMS include tests bench examples)
-  file(GLOB_RECURSE found "${ROOT}/${folder}/*.hpp" "${ROOT}/${folder}/*.cpp" "${ROOT}/${folder}/*.inc")
+  file(GLOB_RECURSE found "${ROOT}/${folder}/*.hpp" "${ROOT}/${folder}/*.cpp" "${ROOT}/${folder}/*.inc"
+    "${ROOT}/${folder}/*.cuh" "${ROOT}/${folder}/*.cu")
   list(APPEND files ${found})
 endforeach()
 if(NOT files)

@@ -9,7 +9,12 @@ function(fae_add_header_tests target)
   set(sources "")
   foreach(header IN LISTS arg_HEADERS)
     cmake_path(RELATIVE_PATH header BASE_DIRECTORY "${PROJECT_SOURCE_DIR}/include" OUTPUT_VARIABLE name)
-    set(source "${PROJECT_BINARY_DIR}/header_tests/${name}.cpp")
+    cmake_path(GET header EXTENSION LAST_ONLY extension)
+    if(extension STREQUAL ".cuh")
+      set(source "${PROJECT_BINARY_DIR}/header_tests/${name}.cu")
+    else()
+      set(source "${PROJECT_BINARY_DIR}/header_tests/${name}.cpp")
+    endif()
     file(CONFIGURE OUTPUT "${source}" @ONLY CONTENT [[
 // Generated: @name@ must compile alone, twice, and beside macros of these names.
 #define I } fae_header_uses_the_macro_I {
@@ -22,5 +27,6 @@ function(fae_add_header_tests target)
   endforeach()
   add_library(${target} OBJECT ${sources})
   target_link_libraries(${target} PRIVATE fae_warnings ${arg_LINK})
-  target_compile_options(${target} PRIVATE -Werror -O0 -g0)
+  target_compile_options(${target} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Werror;-O0;-g0>" "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endfunction()

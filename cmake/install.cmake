@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Install rules and the package that find_package(fae CONFIG COMPONENTS gzip models) reads.
+# Install rules and the package that find_package(fae CONFIG COMPONENTS gzip models cuda) reads.
 # While the major version is 0 a minor version may change the interface, so it must match.
 
 include(CMakePackageConfigHelpers)
@@ -8,7 +8,7 @@ include(GNUInstallDirs)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/fae")
 
-foreach(component IN ITEMS fae gzip models)
+foreach(component IN ITEMS fae gzip models cuda)
   if(TARGET fae_${component})
     install(TARGETS fae_${component} EXPORT fae-${component}-targets
       FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")

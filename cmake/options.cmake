@@ -10,8 +10,3 @@ option(FAE_CHECKED "Look at every index of every batch in whatever links the tar
 option(FAE_NATIVE "Compile our own examples and benchmarks, and nothing else, for this machine's processor" OFF)
 set(FAE_ENABLE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO (where there is one to build), ON, OFF")
 set_property(CACHE FAE_ENABLE_CUDA PROPERTY STRINGS AUTO ON OFF)
-
-if(NOT FAE_ENABLE_CUDA STREQUAL "AUTO" AND FAE_ENABLE_CUDA)
-  message(FATAL_ERROR
-    "FAE_ENABLE_CUDA=${FAE_ENABLE_CUDA}: fae ${PROJECT_VERSION} has no CUDA backend; leave it at AUTO or turn it OFF")
-endif()

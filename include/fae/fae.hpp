@@ -4,8 +4,8 @@
 //
 //   #include <fae/fae.hpp>
 //
-// Not here, because they need a library: fae/io/gzip.hpp (target fae::gzip) and fae/models/*.hpp (target
-// fae::models).
+// Under nvcc it includes the CUDA backend too (target fae::cuda). Not here, because they need a library:
+// fae/io/gzip.hpp (target fae::gzip) and fae/models/* (target fae::models).
 #pragma once
 
 #include "fae/calibrate/access_curve.hpp"
@@ -107,3 +107,7 @@
 #include "fae/trace/metrics.hpp"
 #include "fae/trace/progress.hpp"
 #include "fae/version.hpp"
+
+#if defined(__CUDACC__)
+#include "fae/cuda/cuda.cuh"
+#endif

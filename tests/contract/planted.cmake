@@ -39,7 +39,7 @@ endmacro()
 macro(check_build target)
   execute_process(
     COMMAND "${CMAKE_COMMAND}" -G "${GENERATOR}" -C "${INITIAL_CACHE}" -S "${tree}" -B "${WORK}/build"
-      -D FAE_BUILD_EXAMPLES=OFF -D FAE_BUILD_BENCH=OFF
+      -D FAE_BUILD_EXAMPLES=OFF -D FAE_BUILD_BENCH=OFF -D FAE_ENABLE_CUDA=OFF
     RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result)
     execute_process(COMMAND "${CMAKE_COMMAND}" --build "${WORK}/build" --target ${target}
@@ -92,6 +92,16 @@ elseif(DEFECT STREQUAL "include_of_cuda")
   set(planted_header ops/low.hpp)
   set(planted_body "#  include <fae/cuda/cuda.cuh>")
   set(expected "fae/ops/low\\.hpp: a host header includes fae/cuda/cuda\\.cuh")
+elseif(DEFECT STREQUAL "include_of_device_code")
+  set(check_name layers)
+  set(planted_header cuda/space.hpp)
+  set(planted_body "#include \"fae/cuda/device.cuh\"")
+  set(expected "fae/cuda/space\\.hpp: a host header includes fae/cuda/device\\.cuh")
+elseif(DEFECT STREQUAL "device_code_in_a_host_layer")
+  set(check_name layers)
+  set(planted_header ops/low.cuh)
+  set(planted_body "")
+  set(expected "fae/ops/low\\.cuh: is a \\.cuh file outside cuda and models")
 elseif(DEFECT STREQUAL "include_of_eigen")
   set(check_name layers)
   set(planted_header ops/low.hpp)

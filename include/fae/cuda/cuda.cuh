@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CUDA backend in one include. fae.hpp includes it where nvcc compiles.
+#pragma once
+
+#include "fae/cuda/copy.hpp"
+#include "fae/cuda/device.cuh"
+#include "fae/cuda/error.hpp"
+#include "fae/cuda/space.hpp"
+#include "fae/cuda/stream.hpp"

@@ -154,3 +154,27 @@ TEST_CASE("hot_set: a move leaves Refs valid") {
     CHECK(ref.slot_of(row) == 100);
     CHECK(moved.slot_of(row) == 100);
 }
+
+// Catches a Ref over a copy that still reads the original, and one that takes an empty set's copy for all
+// rows.
+TEST_CASE("hot_set: a Ref over a copy of the memory answers as the set does") {
+    std::vector<std::uint64_t> blocks;
+    std::vector<std::uint32_t> list;
+    fae::HotSet::Ref ref;
+    const std::vector<std::uint32_t> rows = random_rows(5000, 0.3, 8);
+    {
+        const fae::HotSet set(5000, rows);
+        const fae::HotSet::Storage storage = set.storage();
+        blocks.assign(storage.blocks.begin(), storage.blocks.end());
+        list.assign(storage.narrow.begin(), storage.narrow.end());
+        CHECK(storage.wide.empty());
+        ref = set.ref_to({blocks, list, {}});
+    }
+    CHECK(ref.size() == rows.size());
+    for (std::size_t slot = 0; slot < rows.size(); ++slot) {
+        REQUIRE(ref.find(rows[slot]) == slot);
+        REQUIRE(ref.row_of(slot) == rows[slot]);
+    }
+    CHECK_FALSE(fae::HotSet::none(10).ref_to({}).contains(3));
+    CHECK(fae::HotSet::all(10).ref_to({}).row_of(3) == 3);
+}

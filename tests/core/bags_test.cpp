@@ -72,3 +72,16 @@ TEST_CASE("bags: with other values they keep their shape") {
     CHECK(bags.weights().size() == 3);
     CHECK_THROWS_AS((void)bags.with_values(Span<const std::uint32_t>(located.data(), 2)), ContractError);
 }
+
+// Catches a look at arrays that only a device can read, and a size that is not checked.
+TEST_CASE("bags: arrays that the host cannot read are not looked at") {
+    const auto* const nowhere = reinterpret_cast<const std::uint64_t*>(std::uintptr_t{64});
+    const auto* const values = reinterpret_cast<const std::uint32_t*>(std::uintptr_t{128});
+    const auto bags = Bags<>::jagged_elsewhere({values, 10}, {nowhere, 7}, 3);
+    CHECK(bags.size() == 6);
+    CHECK(bags.samples() == 2);
+    CHECK(bags.lookups() == 10);
+    CHECK_FALSE(bags.is_fixed());
+    CHECK_THROWS_WITH_AS((void)Bags<>::jagged_elsewhere({values, 10}, {nowhere, 6}, 3),
+                         "offsets describes 5 bags, expected a multiple of 3 features", ContractError);
+}

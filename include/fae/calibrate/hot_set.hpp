@@ -152,6 +152,23 @@ class HotSet {
         return made;
     }
 
+    /// The memory behind a set: the bits with their ranks, and the row of each slot in one list or none.
+    struct Storage {
+        Span<const std::uint64_t> blocks;
+        Span<const std::uint32_t> narrow;
+        Span<const std::uint64_t> wide;
+    };
+    [[nodiscard]] Storage storage() const { return {bitmap_.storage(), narrow_.span(), wide_.span()}; }
+    /// A Ref that reads a copy of storage() in another space: a device's memory, say. A list that was not
+    /// copied may be empty; row_of must not be asked then.
+    [[nodiscard]] Ref ref_to(const Storage& copy) const {
+        Ref made = ref();
+        made.bitmap_ = RankBitmap::Ref(copy.blocks.data(), bitmap_.size(), bitmap_.ones());
+        made.narrow_ = copy.narrow.data();
+        made.wide_ = copy.wide.data();
+        return made;
+    }
+
     /// The bytes of bitmap and ranks, which count in the budget.
     [[nodiscard]] std::uint64_t index_bytes() const { return bitmap_.bytes(); }
     /// The same for a set of `size` among `rows` rows, before it is built.

@@ -48,11 +48,7 @@ class Bags {
     /// features
     [[nodiscard]] static Bags jagged(Span<const Index> values, Span<const std::uint64_t> offsets,
                                      std::size_t features, Span<const float> weights = {}) {
-        require(!offsets.empty(), [] { return std::string("offsets has 0 entries, expected bags + 1"); });
-        require(features > 0 && (offsets.size() - 1) % features == 0, [&] {
-            return concat("offsets describes ", offsets.size() - 1, " bags, expected a multiple of ",
-                          features, " features");
-        });
+        require_offsets(offsets.size(), features);
         require(offsets.front() == 0 && offsets.back() == values.size(), [&] {
             return concat("offsets run from ", offsets.front(), " to ", offsets.back(), ", expected 0 to ",
                           values.size());
@@ -65,6 +61,16 @@ class Bags {
                 }
             }
         }
+        return Bags(values, offsets, 0, offsets.size() - 1, features, weights);
+    }
+
+    /// Bags of any size whose arrays lie where the host cannot read (a device's memory): only sizes are
+    /// checked.
+    /// @pre    the first offset is 0, the last values.size(), none is smaller than the one before
+    /// @throws ContractError if offsets is empty or no multiple of features
+    [[nodiscard]] static Bags jagged_elsewhere(Span<const Index> values, Span<const std::uint64_t> offsets,
+                                               std::size_t features, Span<const float> weights = {}) {
+        require_offsets(offsets.size(), features);
         return Bags(values, offsets, 0, offsets.size() - 1, features, weights);
     }
 
@@ -105,6 +111,14 @@ class Bags {
         require(weights.empty() || weights.size() == values.size(), [&] {
             return concat("weights has ", weights.size(), " entries, expected ", values.size(),
                           " (one per value)");
+        });
+    }
+
+    static void require_offsets(std::size_t count, std::size_t features) {
+        require(count != 0, [] { return std::string("offsets has 0 entries, expected bags + 1"); });
+        require(features > 0 && (count - 1) % features == 0, [&] {
+            return concat("offsets describes ", count - 1, " bags, expected a multiple of ", features,
+                          " features");
         });
     }
 

@@ -8,7 +8,6 @@
 //   Permutation order(n, seed, epoch);   // order(i): a bijection of [0, n) in O(1) memory
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -121,16 +120,16 @@ class Permutation {
     explicit Permutation(std::uint64_t n, std::uint64_t seed, std::uint64_t stream = 0) : n_(n) {
         while (half_bits_ < 32 && (std::uint64_t{1} << (2 * half_bits_)) < n) ++half_bits_;
         half_mask_ = (std::uint64_t{1} << half_bits_) - 1;
-        for (std::uint64_t round = 0; round < keys_.size(); ++round) {
+        for (std::uint64_t round = 0; round < rounds; ++round) {
             keys_[round] = mix64(mix64(mix64(seed) ^ stream) + round);
         }
     }
 
-    [[nodiscard]] std::uint64_t size() const { return n_; }
+    [[nodiscard]] FAE_HD std::uint64_t size() const { return n_; }
 
     /// The element at `position`.
     /// @pre position < size()
-    [[nodiscard]] std::uint64_t operator()(std::uint64_t position) const {
+    [[nodiscard]] FAE_HD std::uint64_t operator()(std::uint64_t position) const {
         std::uint64_t x = position;
         do {
             x = encrypt(x);
@@ -140,7 +139,7 @@ class Permutation {
 
     /// The position of `element`: the inverse of operator().
     /// @pre element < size()
-    [[nodiscard]] std::uint64_t position_of(std::uint64_t element) const {
+    [[nodiscard]] FAE_HD std::uint64_t position_of(std::uint64_t element) const {
         std::uint64_t x = element;
         do {
             x = decrypt(x);
@@ -149,10 +148,12 @@ class Permutation {
     }
 
   private:
-    [[nodiscard]] std::uint64_t round(std::uint64_t half, std::uint64_t key) const {
+    static constexpr std::size_t rounds = 8;
+
+    [[nodiscard]] FAE_HD std::uint64_t round(std::uint64_t half, std::uint64_t key) const {
         return (mix64(half ^ key) >> 16) & half_mask_;
     }
-    [[nodiscard]] std::uint64_t encrypt(std::uint64_t x) const {
+    [[nodiscard]] FAE_HD std::uint64_t encrypt(std::uint64_t x) const {
         std::uint64_t left = x >> half_bits_;
         std::uint64_t right = x & half_mask_;
         for (const std::uint64_t key : keys_) {
@@ -162,10 +163,10 @@ class Permutation {
         }
         return (left << half_bits_) | right;
     }
-    [[nodiscard]] std::uint64_t decrypt(std::uint64_t x) const {
+    [[nodiscard]] FAE_HD std::uint64_t decrypt(std::uint64_t x) const {
         std::uint64_t left = x >> half_bits_;
         std::uint64_t right = x & half_mask_;
-        for (std::size_t i = keys_.size(); i-- > 0;) {
+        for (std::size_t i = rounds; i-- > 0;) {
             const std::uint64_t before = right ^ round(left, keys_[i]);
             right = left;
             left = before;
@@ -176,7 +177,7 @@ class Permutation {
     std::uint64_t n_ = 0;
     unsigned half_bits_ = 1;
     std::uint64_t half_mask_ = 1;
-    std::array<std::uint64_t, 8> keys_{};
+    std::uint64_t keys_[rounds]{};
 };
 
 }  // namespace fae::inline FAE_ABI

@@ -50,13 +50,13 @@ class InputSampler {
 
     /// True if input number `input` belongs to the sample.
     /// @pre input < total()
-    [[nodiscard]] bool draws(std::uint64_t input) const {
+    [[nodiscard]] FAE_HD bool draws(std::uint64_t input) const {
         if (draws_all()) return true;
         if (independent_) return to_unit(mix64(key_ ^ mix64(input))) < rate_;
         return permutation_(input) < count_;
     }
 
-    [[nodiscard]] bool draws_all() const { return rate_ >= 1.0; }
+    [[nodiscard]] FAE_HD bool draws_all() const { return rate_ >= 1.0; }
     /// The expected share of inputs drawn.
     [[nodiscard]] double rate() const { return rate_; }
     /// The inputs that it can be asked about: unlimited but for exact().

@@ -20,9 +20,9 @@ const std::map<std::string, Placement> placements{{"static", Placement::static_h
                                                   {"all-slots", Placement::all_slots}};
 const std::map<std::string, fae::Order> orders{{"fae", fae::Order::fae}, {"shuffled", fae::Order::shuffled}};
 const std::map<std::string, fae::OptimizerKind> optimizers{
-    {"sgd", fae::OptimizerKind::sgd},
-    {"adagrad", fae::OptimizerKind::adagrad},
-    {"rowwise-adagrad", fae::OptimizerKind::rowwise_adagrad}};
+    {fae::optimizer_name(fae::OptimizerKind::sgd), fae::OptimizerKind::sgd},
+    {fae::optimizer_name(fae::OptimizerKind::adagrad), fae::OptimizerKind::adagrad},
+    {fae::optimizer_name(fae::OptimizerKind::rowwise_adagrad), fae::OptimizerKind::rowwise_adagrad}};
 
 template <class Value>
 const char* name_in(const std::map<std::string, Value>& names, Value value) {
@@ -107,7 +107,7 @@ std::uint64_t Size::of(std::uint64_t row_bytes) const {
 
 const char* Options::placement_name() const { return name_in(placements, placement); }
 const char* Options::order_name() const { return name_in(orders, order); }
-const char* Options::optimizer_name() const { return name_in(optimizers, optimizer); }
+const char* Options::optimizer_name() const { return fae::optimizer_name(optimizer); }
 
 std::optional<Options> parse_options(int argc, char** argv) {
     Options o;

@@ -45,8 +45,7 @@ template <fae::Placement P, fae::RatePolicy Policy>
 TrainingResult train(const Executor& exec, const Options& options, const fae::DlrmShape& shape,
                      const fae::PackedDataset& data, P placement, Policy policy, fae::Metrics& metrics) {
     const std::uint64_t seed = data.provenance().seed;
-    fae::HotColdTable<float, P> table(data.shape().row_space(data.provenance().dim), options.optimizer,
-                                      std::move(placement));
+    fae::HotColdTable<float, P> table(data.row_space(), options.optimizer, std::move(placement));
     fae::Dlrm<float> model(shape, options.batch, seed, options.optimizer);
     if (options.init.empty()) {
         table.initialise(exec, seed);

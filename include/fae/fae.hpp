@@ -53,6 +53,7 @@
 #include "fae/io/npy_header.hpp"
 #include "fae/io/packed.hpp"
 #include "fae/io/packed_check.hpp"
+#include "fae/io/prepare.hpp"
 #include "fae/io/splits.hpp"
 #include "fae/io/synthetic.hpp"
 #include "fae/io/synthetic_coupling.hpp"

@@ -31,6 +31,7 @@
 #include "fae/core/exec.hpp"
 #include "fae/core/matrix_view.hpp"
 #include "fae/core/rank_bitmap.hpp"
+#include "fae/core/row_space.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/io/dataset.hpp"
@@ -108,6 +109,8 @@ class PackedDataset {
     explicit PackedDataset(detail::PackedParts parts) : parts_(std::move(parts)) {}
 
     [[nodiscard]] const DatasetShape& shape() const { return parts_.shape; }
+    /// The tables at the dim that the budget was reckoned with; row ids are row ids of this space.
+    [[nodiscard]] RowSpace row_space() const { return shape().row_space(provenance().dim); }
     [[nodiscard]] const Provenance& provenance() const { return parts_.provenance; }
     [[nodiscard]] const HotSet& hot_set() const { return *parts_.hot_set; }
     /// Profiled accesses of each slot, so that a smaller budget's prefix can be chosen later.

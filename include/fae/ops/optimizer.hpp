@@ -73,6 +73,19 @@ decltype(auto) visit_optimizer(OptimizerKind kind, F&& f, float eps = 1e-8f) {
     return visit_optimizer(kind, [&](auto optimizer) { return optimizer.state_size(dim); });
 }
 
+/// What an optimizer is called: in provenances, in reports and on command lines.
+[[nodiscard]] inline const char* optimizer_name(OptimizerKind kind) {
+    switch (kind) {
+        case OptimizerKind::adagrad:
+            return "adagrad";
+        case OptimizerKind::rowwise_adagrad:
+            return "rowwise-adagrad";
+        case OptimizerKind::sgd:
+            break;
+    }
+    return "sgd";
+}
+
 namespace detail {
 
 /// Hides from the compiler that a count is a constant. A division by a constant power of two would become a

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// 10^5 seeded mutations of good files: every reader gives what the plain oracle gives, or one of our errors
-// at the place the oracle names. The fuzzers of tests/fuzz run the same functions.
+// More than 10^5 seeded mutations of good files: every reader gives what the plain oracle gives, or one of
+// our errors at the place the oracle names. The fuzzers of tests/fuzz run the same functions.
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -13,6 +13,7 @@
 
 #include "fae/core/random.hpp"
 #include "fae/io/npy_header.hpp"
+#include "support/fae_file_fuzz.hpp"
 #include "support/gzip_writer.hpp"
 #include "support/reader_fuzz.hpp"
 
@@ -193,4 +194,32 @@ TEST_CASE("npy: 10,000 mutated files give the values they hold, or an error") {
                                             "'<u8'",
                                             "\n"};
     run_mutations(4, 10'000, seeds, words, reader_fuzz::npy);
+}
+
+// Catches a number of a packed data set that is believed though it is wrong, a sum that is not looked at, a
+// file that is taken for another one, and memory asked for by the word of a file.
+TEST_CASE("fae_file: 16,000 mutated files open as what they hold, or fail with a place") {
+    const auto word = [](std::uint64_t value, std::size_t bytes) {
+        return std::string(reinterpret_cast<const char*>(&value), bytes);
+    };
+    const std::vector<std::string> words = {
+        word(0, 4),          word(1, 4),          word(2, 4),       word(~std::uint64_t{0}, 4),
+        word(1u << 31, 4),   word(0, 8),          word(1, 8),       word(~std::uint64_t{0}, 8),
+        word(~0ull >> 1, 8), word(1ull << 32, 8), word(1 << 16, 2), word(12, 8)};
+    // Recipes are mutated most: most changes to whole files end at their sums.
+    std::vector<std::string> recipes;
+    std::vector<std::string> files;
+    for (const std::string& seed : reader_fuzz::fae_file_seeds()) {
+        const bool recipe = seed[0] == static_cast<char>(reader_fuzz::FaeInput::recipe);
+        (recipe ? recipes : files).push_back(seed);
+    }
+    std::size_t taken = 0;
+    const auto counted = [&](const std::uint8_t* bytes, std::size_t size) {
+        taken += reader_fuzz::fae_file(bytes, size) ? 1u : 0u;
+    };
+    run_mutations(5, 12'000, recipes, words, counted);
+    // Both ends are looked at: files that are taken, and files that are refused.
+    CHECK(taken > 500);
+    CHECK(taken < 11'000);
+    run_mutations(6, 4'000, files, words, counted);
 }

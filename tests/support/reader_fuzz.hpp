@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -20,12 +19,9 @@
 #include "fae/io/npy.hpp"
 #include "support/criteo_oracle.hpp"
 #include "support/gzip_writer.hpp"
+#include "support/promise.hpp"
 
 namespace reader_fuzz {
-
-inline void promise(bool holds, const std::string& what) {
-    if (!holds) throw std::logic_error(what);
-}
 
 template <class Format>
 void log_equals_oracle(const std::string& text, const fae::ReadOptions& options, const LogOracle& expected) {

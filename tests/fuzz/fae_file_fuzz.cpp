@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer: any bytes as a packed data set (the first byte says whether they are the file, a file whose sums
+// are made right first, or a recipe for one). Its seeds are made by the library itself, and mutated as all
+// inputs are: an input of up to 4 bytes stands for one of them.
+//
+//   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -Iinclude -Itests
+//   tests/fuzz/fae_file_fuzz.cpp
+#include "support/fae_file_fuzz.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
+
+namespace {
+
+const std::vector<std::string>& seeds() {
+    static const std::vector<std::string> made = reader_fuzz::fae_file_seeds();
+    return made;
+}
+
+}  // namespace
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+    if (size < 5) {
+        // The first of every three is a recipe, and small.
+        const std::string& chosen = seeds()[seed % (seeds().size() / 3) * 3];
+        if (chosen.size() <= max_size) {
+            std::memcpy(data, chosen.data(), chosen.size());
+            size = chosen.size();
+        }
+    }
+    return LLVMFuzzerMutate(data, size, max_size);
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    reader_fuzz::fae_file(data, size);
+    return 0;
+}

@@ -2,10 +2,17 @@
 #include "inputs.hpp"
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "console.hpp"
 #include "fae/core/random.hpp"
+#include "fae/core/span.hpp"
+#include "fae/io/byte_source.hpp"
 #include "fae/io/criteo.hpp"
 #include "fae/io/gzip.hpp"
 #include "fae/io/movielens.hpp"
@@ -31,6 +38,27 @@ void truncate(fae::Dataset& data, std::size_t inputs) {
     if (!data.offsets.empty()) data.offsets.resize(bags + 1);
 }
 
+// A file that shows how far it was read, and stops for Ctrl-C between two blocks.
+class WatchedFile {
+  public:
+    explicit WatchedFile(const std::string& path)
+        : file_(path), bar_(progress("read", fae::total_bytes_of(file_), "bytes")) {}
+
+    [[nodiscard]] std::size_t read(fae::Span<char> out) {
+        stop_if_interrupted();
+        const std::size_t count = file_.read(out);
+        bar_->add(count);
+        if (count == 0) bar_->finish();
+        return count;
+    }
+    [[nodiscard]] std::string name() const { return file_.name(); }
+    [[nodiscard]] std::uint64_t total_bytes() const { return fae::total_bytes_of(file_); }
+
+  private:
+    fae::FileSource file_;
+    std::unique_ptr<fae::Progress> bar_;
+};
+
 // A log is cut in file order: its last inputs are for validation.
 template <class Format>
 void read_logs(const Executor& exec, const Options& options, Inputs& inputs) {
@@ -41,9 +69,8 @@ void read_logs(const Executor& exec, const Options& options, Inputs& inputs) {
                                   ? fae::VocabularyKind::hash
                                   : fae::VocabularyKind::first_seen;
     fae::TextReader<Format> reader(reading);
-    reader.append(exec, fae::GzipSource<fae::FileSource>(options.data), inputs.train);
-    if (!options.test.empty())
-        reader.append(exec, fae::GzipSource<fae::FileSource>(options.test), inputs.test);
+    reader.append(exec, fae::GzipSource<WatchedFile>(options.data), inputs.train);
+    if (!options.test.empty()) reader.append(exec, fae::GzipSource<WatchedFile>(options.test), inputs.test);
     if (options.test.empty()) {
         reader.finish(exec, {&inputs.train});
     } else {

@@ -11,9 +11,12 @@
 #include <iostream>
 #include <new>
 #include <optional>
+#include <stdexcept>
+#include <string>
 
 #include "console.hpp"
 #include "fae/core/threads.hpp"
+#include "fae/io/atomic_file.hpp"
 #include "fae/io/fae_file.hpp"
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
@@ -54,8 +57,16 @@ TrainingResult train_as_asked(const Executor& exec, const Options& options, cons
     return train_at_rate(exec, options, prepared, fae::LossReactiveRate(), metrics);
 }
 
+// A run of hours must not end with a file that cannot be written.
+void check_writable(const Options& options) {
+    for (const std::string& path : {options.json, options.report, options.pack}) {
+        if (!path.empty()) fae::AtomicFile(path).abandon();
+    }
+}
+
 void run(const Options& options) {
     const auto start = std::chrono::steady_clock::now();
+    check_writable(options);
     fae::Threads threads(options.threads);
     const Executor exec = fae::par(threads);
     fae::Metrics metrics;
@@ -90,6 +101,8 @@ int main(int argc, char** argv) {
     } catch (const UsageError& error) {
         return fail(2, error.what());
     } catch (const std::bad_alloc&) {
+        return fail(1, "out of memory");
+    } catch (const std::length_error&) {
         return fail(1, "out of memory");
     } catch (const std::exception& error) {
         return fail(1, error.what());

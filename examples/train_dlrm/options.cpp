@@ -2,10 +2,12 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <system_error>
 #include <thread>
 
 #include "fae/core/table_spec.hpp"
@@ -46,6 +48,14 @@ void check(bool holds, const std::string& what) {
     if (!holds) throw UsageError(what);
 }
 
+// The command line's own numbers take -5 for a huge one and cut what does not fit.
+std::string whole_number(const std::string& text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size()) return {};
+    return text + ", expected a whole number of at least 0";
+}
+
 // Rules between options.
 void check_together(const Options& o, bool has_decay_start, bool has_decay_steps) {
     check(o.data.empty() || o.synthetic.empty(), "--data and --synthetic, expected one of them");
@@ -70,6 +80,7 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     if (o.sample) check(*o.sample > 0 && *o.sample <= 1, "--sample: expected more than 0 and at most 1");
     if (o.max_rows) check(*o.max_rows >= 1, "--max-rows: expected at least 1");
     if (o.dim) check(*o.dim >= 1 && *o.dim <= fae::max_dim, "--dim: expected 1 to 4096");
+    check(o.inputs <= (std::uint64_t{1} << 40), "--inputs: expected at most 1099511627776");
     check(o.batch >= 1, "--batch: expected at least 1");
     check(o.batch <= (std::uint64_t{1} << 24), "--batch: expected at most 16777216");
     check(std::isfinite(o.lr) && o.lr >= 0, "--lr: expected a finite number of at least 0");
@@ -132,13 +143,16 @@ std::optional<Options> parse_options(int argc, char** argv) {
         ->check(CLI::IsMember({"kaggle", "terabyte", "small"}))
         ->group("Source");
     app.add_option("--inputs", o.inputs, "number of generated inputs, before the validation split")
+        ->check(whole_number)
         ->group("Source");
     app.add_option("--zipf", o.zipf, "skew of every generated table")->group("Source");
     app.add_option("--unpack", o.unpack, "packed data set that --pack wrote")->group("Source");
     app.add_option("--test", o.test, "click log that the trained model is tested on")->group("Source");
     app.add_flag("--skip-malformed", o.skip_malformed, "leave malformed lines out, and count them")
         ->group("Source");
-    app.add_option("--max-rows", o.max_rows, "no table has more rows than this")->group("Source");
+    app.add_option("--max-rows", o.max_rows, "no table has more rows than this")
+        ->check(whole_number)
+        ->group("Source");
     app.add_option("--vocabulary", o.vocabulary,
                    "how tokens become row numbers [first-seen]; hash: a million rows a table or --max-rows")
         ->check(CLI::IsMember({"first-seen", "hash"}))
@@ -146,7 +160,9 @@ std::optional<Options> parse_options(int argc, char** argv) {
     app.add_option("--validation", o.validation,
                    "share of the inputs held out: the last ones, or drawn if synthetic [0.1]")
         ->group("Source");
-    app.add_option("--seed", o.seed, "of generated inputs, order, and first weights [1]")->group("Source");
+    app.add_option("--seed", o.seed, "of generated inputs, order, and first weights [1]")
+        ->check(whole_number)
+        ->group("Source");
 
     app.add_option("--budget", budget,
                    "bytes of the fast tier: 256MiB, 0, or 10% of the model's rows [256MiB]")
@@ -167,22 +183,30 @@ std::optional<Options> parse_options(int argc, char** argv) {
         ->check(CLI::IsMember({"rmc2", "rmc3", "small"}))
         ->capture_default_str()
         ->group("Model");
-    app.add_option("--dim", o.dim, "floats in an embedding row [the model's]")->group("Model");
+    app.add_option("--dim", o.dim, "floats in an embedding row [the model's]")
+        ->check(whole_number)
+        ->group("Model");
     app.add_option("--optimizer", optimizer, "sgd, adagrad, rowwise-adagrad")
         ->capture_default_str()
         ->group("Model");
-    app.add_option("--batch", o.batch, "inputs in a mini-batch")->capture_default_str()->group("Model");
+    app.add_option("--batch", o.batch, "inputs in a mini-batch")
+        ->check(whole_number)
+        ->capture_default_str()
+        ->group("Model");
     app.add_option("--epochs", o.epochs, "passes over the training inputs")
+        ->check(whole_number)
         ->capture_default_str()
         ->group("Model");
     app.add_option("--lr", o.lr, "learning rate")->capture_default_str()->group("Model");
-    app.add_option("--warmup", o.warmup, "steps of linear warm-up")->group("Model");
-    CLI::Option* decay_start =
-        app.add_option("--decay-start", o.decay_start, "step at which decay begins")->group("Model");
+    app.add_option("--warmup", o.warmup, "steps of linear warm-up")->check(whole_number)->group("Model");
+    CLI::Option* decay_start = app.add_option("--decay-start", o.decay_start, "step at which decay begins")
+                                   ->check(whole_number)
+                                   ->group("Model");
     CLI::Option* decay_steps =
-        app.add_option("--decay-steps", o.decay_steps, "steps of decay")->group("Model");
+        app.add_option("--decay-steps", o.decay_steps, "steps of decay")->check(whole_number)->group("Model");
     o.threads = std::max(1u, std::thread::hardware_concurrency());
     app.add_option("--threads", o.threads, "host threads; results do not depend on it")
+        ->check(whole_number)
         ->capture_default_str()
         ->group("Model");
     app.add_option("--device", device, "cpu, cuda")
@@ -207,6 +231,10 @@ std::optional<Options> parse_options(int argc, char** argv) {
     } catch (const CLI::Success& done) {
         app.exit(done, std::cout, std::cerr);
         return std::nullopt;
+    } catch (const CLI::ExtrasError&) {
+        std::string left;
+        for (const std::string& word : app.remaining()) left += " " + word;
+        throw UsageError("not understood:" + left);
     } catch (const CLI::ParseError& error) {
         throw UsageError(error.what());
     }

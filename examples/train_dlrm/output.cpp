@@ -108,6 +108,14 @@ std::string summary(const Run& run) {
                   fae::format_seconds(run.metrics.seconds(phase));
     }
     line("seconds", phases);
+    const double pass = run.metrics.seconds(fae::Phase::profile) +
+                        run.metrics.seconds(fae::Phase::calibrate) +
+                        run.metrics.seconds(fae::Phase::classify) + run.metrics.seconds(fae::Phase::pack);
+    if (run.options.unpack.empty() && run.options.epochs != 0 && training_seconds(run.metrics) > 0) {
+        const double epoch = training_seconds(run.metrics) / static_cast<double>(run.options.epochs);
+        line("static pass", "profile, calibrate, classify and pack: " + fae::format_percent(pass / epoch) +
+                                " of the time of one epoch");
+    }
     line("speed", fae::format_rate(samples_per_second(run), "samples"));
     line("moved", fae::format_bytes(static_cast<double>(run.metrics.bytes_to_fast)) + " to the fast tier, " +
                       fae::format_bytes(static_cast<double>(run.metrics.bytes_to_home)) + " to the homes");

@@ -17,6 +17,7 @@
 #include "fae/models/dlrm.hpp"
 #include "fae/models/dlrm_trainer.hpp"
 #include "fae/models/learning_rate.hpp"
+#include "fae/models/metrics.hpp"
 #include "fae/report/training_sections.hpp"
 #include "fae/schedule/batch_loader.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
@@ -94,6 +95,7 @@ TrainingResult train(const Executor& exec, const Options& options, const fae::Dl
         if (batch.ends_round && data.validation().inputs() != 0) {
             const fae::ScopedSeconds timer(metrics, fae::Phase::validation);
             result.validation = trainer.evaluate(exec, loader, data.validation());
+            fae::require_finite(batch.step, result.validation.loss);
             scheduler.report(result.validation.loss);
             result.losses.validation.push_back({batch.step, result.validation.loss});
         }
@@ -112,6 +114,7 @@ TrainingResult train(const Executor& exec, const Options& options, const fae::Dl
         result.validation = trainer.evaluate(exec, loader, data.validation());
     }
     result.test = trainer.evaluate(exec, loader, data.test());
+    fae::require_finite(result.steps, result.test.loss);
     result.weights_digest = fae::weights_digest(exec, table, model);
     if (!options.save.empty()) fae::save_checkpoint(exec, options.save, table, model);
     return result;

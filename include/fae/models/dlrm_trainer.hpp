@@ -12,6 +12,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -78,7 +79,7 @@ class DlrmTrainer {
     }
 
     /// Predicts all inputs of some columns, each row read where it is current: nothing is synchronised or
-    /// changed.
+    /// changed. A loss that is not finite is returned, without AUC: require_finite is the caller's to call.
     /// @param columns  cold, or not classified (validation, test): row ids
     template <Executor E>
     [[nodiscard]] Evaluation evaluate(const E& exec, BatchLoader& loader, const InputColumns& columns) {
@@ -101,7 +102,7 @@ class DlrmTrainer {
         if (columns.inputs() == 0) return result;
         result.loss = mean.mean();
         result.accuracy = static_cast<double>(correct) / static_cast<double>(columns.inputs());
-        result.auc = roc_auc(exec, logits, columns.labels);
+        if (std::isfinite(result.loss)) result.auc = roc_auc(exec, logits, columns.labels);
         return result;
     }
 

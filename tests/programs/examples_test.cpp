@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two small examples do what they say.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <sstream>
+#include <string>
+
+#include "support/program.hpp"
+
+// Catches: a quickstart that no longer trains (the loss stays), or in which nothing is hot.
+TEST_CASE("01_quickstart: the held-out loss falls, and some inputs are hot and some are not") {
+    const Outcome outcome = run_program("01_quickstart");
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    std::istringstream lines(outcome.out);
+    std::string line;
+    unsigned long step = 0;
+    double loss = 0;
+    double auc = 0;
+    double last_loss = 10;
+    double last_auc = 0.5;
+    int rounds = 0;
+    while (std::getline(lines, line) && line.rfind("step", 0) == 0) {
+        REQUIRE(std::sscanf(line.c_str(), "step %lu: loss %lf, AUC %lf", &step, &loss, &auc) == 3);
+        CHECK(loss < last_loss);
+        CHECK(auc > last_auc);
+        last_loss = loss;
+        last_auc = auc;
+        ++rounds;
+    }
+    CHECK(rounds >= 2);
+    unsigned long hot = 0;
+    unsigned long all = 0;
+    REQUIRE(std::sscanf(line.c_str(), "%lu of %lu inputs were hot", &hot, &all) == 2);
+    CHECK(all == 90'000);
+    CHECK(hot > all / 10);
+    CHECK(hot < all * 9 / 10);
+    CHECK_FALSE(std::getline(lines, line));
+}
+
+// Catches: arrays of the host that do not end as without a fast tier (the program looks itself and then exits
+// with 1), a fast tier that nothing moves to, a loop that does not learn.
+TEST_CASE("02_embed_in_your_loop: trains the project's arrays in place, equal to a run without a fast tier") {
+    const Outcome outcome = run_program("02_embed_in_your_loop");
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    std::istringstream lines(outcome.out);
+    std::string line;
+    REQUIRE(std::getline(lines, line));
+    unsigned long hot_rows = 0;
+    unsigned long rows = 0;
+    unsigned long hot_inputs = 0;
+    unsigned long inputs = 0;
+    REQUIRE(std::sscanf(line.c_str(), "%lu of %lu rows are hot, %lu of %lu inputs need no others", &hot_rows,
+                        &rows, &hot_inputs, &inputs) == 4);
+    CHECK(rows == 58'040);
+    CHECK(inputs == 40'000);
+    CHECK(hot_rows > 0);
+    CHECK(hot_inputs > 0);
+    CHECK(hot_inputs < inputs);
+    double last_loss = 10;
+    for (int round = 1; round <= 4; ++round) {
+        REQUIRE(std::getline(lines, line));
+        int number = 0;
+        double loss = 0;
+        unsigned long moved = 0;
+        REQUIRE(std::sscanf(line.c_str(), "round %d: mean loss %lf, %lu rows moved", &number, &loss,
+                            &moved) == 3);
+        CHECK(number == round);
+        CHECK(loss < last_loss);
+        CHECK(moved > 0);
+        last_loss = loss;
+    }
+    REQUIRE(std::getline(lines, line));
+    CHECK(line == "the arrays equal those of a run without a fast tier, bit for bit");
+    CHECK_FALSE(std::getline(lines, line));
+}

@@ -3,6 +3,7 @@
 // The command line of train_dlrm: what it takes, and how it refuses. A refused command line ends with 2, a
 // run that fails with 1; both say why in one line on standard error and nothing else.
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fae/version.hpp"
@@ -95,9 +96,9 @@ TEST_CASE("train_dlrm: a bad command line exits with 2 and names the option") {
         {source + "--colour", "--colour"},
         {source + "file.tsv", "file.tsv"},
     };
-    for (const auto& [line, says] : cases) {
-        CAPTURE(line);
-        check_refused(train_dlrm(line), 2, says);
+    for (const auto& each : cases) {
+        CAPTURE(each.first);
+        check_refused(train_dlrm(each.first), 2, each.second);
     }
 }
 

@@ -94,10 +94,11 @@ TEST_CASE("train_dlrm: the budget is in bytes or a share of the rows with their 
         {"1GiB", 1 << 30}, {"0%", 0},     {"10%", rows * 64 / 10}, {"100%", rows * 64}, {"150%", rows * 96},
     };
     std::uint64_t last = 0;
-    for (const auto& [text, bytes] : budgets) {
+    for (const auto& budget : budgets) {
+        const std::string& text = budget.first;
         CAPTURE(text);
         const nlohmann::json json = figures(quick, "--budget", text);
-        CHECK(json["budget_bytes"] == bytes);
+        CHECK(json["budget_bytes"] == budget.second);
         CHECK(json["hot_bytes"] <= json["budget_bytes"]);
         CHECK(json["hot_bytes"] >= json["hot_rows"].get<std::uint64_t>() * 64);
         if (text == "10%") last = json["hot_rows"];

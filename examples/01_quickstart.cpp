@@ -9,7 +9,7 @@ int main() {
     fae::Threads threads;
     const auto exec = fae::par(threads);
     const auto sgd = fae::OptimizerKind::sgd;
-    const fae::SyntheticSource source(fae::synthetic_small(), 1);  // or fae::read_criteo("day_0.tsv", ...)
+    const fae::SyntheticSource source(fae::synthetic_small(), 1);
 
     // Which rows are hot, and which inputs need hot rows only.
     const fae::PackedDataset data =

@@ -3,8 +3,11 @@
 // The CUDA backend in one include. fae.hpp includes it where nvcc compiles.
 #pragma once
 
+#include "fae/cuda/classify.cuh"
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/hot_set.hpp"
+#include "fae/cuda/profile.cuh"
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"

@@ -104,6 +104,7 @@
 #include "fae/table/hot_cold_table.hpp"
 #include "fae/table/placement.hpp"
 #include "fae/table/static_placement.hpp"
+#include "fae/table/table_tiers.hpp"
 #include "fae/trace/format.hpp"
 #include "fae/trace/metrics.hpp"
 #include "fae/trace/progress.hpp"

@@ -301,3 +301,29 @@ TEST_CASE("dirty slots: marks from many threads are all kept") {
     dirty.clear();
     CHECK(dirty.count() == 0);
 }
+
+// Catches a group that misses or repeats a slot, a count of another group, and marks lost in a merge.
+TEST_CASE("dirty slots: groups cut the slots, and merged marks join those that were there") {
+    DirtySlots dirty(2500);
+    for (Slot slot = 0; slot < 2500; slot += 7) dirty.mark(slot);
+    std::vector<std::uint64_t> words(40, 0);
+    words[1023 / 64] |= std::uint64_t{1} << (1023 % 64);
+    words[2499 / 64] |= std::uint64_t{1} << (2499 % 64);
+    dirty.merge(words);
+    REQUIRE(dirty.groups() == 3);
+    std::vector<int> seen(2500, 0);
+    for (std::size_t group = 0; group < 3; ++group) {
+        std::uint64_t count = 0;
+        dirty.for_each_in(group, [&](Slot slot) {
+            ++seen[slot];
+            ++count;
+            CHECK(slot / DirtySlots::group_slots == group);
+        });
+        CHECK(dirty.count_in(group) == count);
+    }
+    for (Slot slot = 0; slot < 2500; ++slot) {
+        REQUIRE(seen[slot] == (slot % 7 == 0 || slot == 1023 || slot == 2499 ? 1 : 0));
+    }
+    words.pop_back();
+    CHECK_THROWS_WITH_AS(dirty.merge(words), "words has 39 entries, expected 40", ContractError);
+}

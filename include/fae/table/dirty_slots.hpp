@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "fae/core/config.hpp"
+#include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 
 namespace fae::inline FAE_ABI {
@@ -59,7 +61,42 @@ class DirtySlots {
         });
     }
 
+    /// Slots that are looked at together; see for_each_in.
+    static constexpr std::uint64_t group_slots = 1024;
+    [[nodiscard]] std::size_t groups() const {
+        return static_cast<std::size_t>(ceil_div(slots_, group_slots));
+    }
+    /// Calls f(slot) for every marked slot of one group, ascending.
+    template <class F>
+    void for_each_in(std::size_t group, F&& f) const {
+        const std::size_t begin = group * group_words;
+        const std::size_t end = std::min(begin + group_words, words_.size());
+        for (std::size_t w = begin; w < end; ++w) {
+            for (std::uint64_t left = words_[w]; left != 0; left &= left - 1) {
+                f(static_cast<Slot>(w) * 64 + static_cast<Slot>(std::countr_zero(left)));
+            }
+        }
+    }
+    [[nodiscard]] std::uint64_t count_in(std::size_t group) const {
+        const std::size_t begin = group * group_words;
+        const std::size_t end = std::min(begin + group_words, words_.size());
+        std::uint64_t ones = 0;
+        for (std::size_t w = begin; w < end; ++w)
+            ones += static_cast<std::uint64_t>(std::popcount(words_[w]));
+        return ones;
+    }
+
+    /// Marks what is marked in `words`: slot s is bit s % 64 of word s / 64.
+    /// @throws ContractError unless words has ceil(slots / 64) entries
+    void merge(Span<const std::uint64_t> words) {
+        require(words.size() == words_.size(),
+                [&] { return concat("words has ", words.size(), " entries, expected ", words_.size()); });
+        for (std::size_t w = 0; w < words_.size(); ++w) words_[w] |= words[w];
+    }
+
   private:
+    static constexpr std::size_t group_words = group_slots / 64;
+
     std::uint64_t slots_ = 0;
     std::vector<std::uint64_t> words_;
 };

@@ -40,42 +40,23 @@
 #include "fae/ops/row_source.hpp"
 #include "fae/table/dirty_slots.hpp"
 #include "fae/table/placement.hpp"
+#include "fae/table/table_tiers.hpp"
 
 namespace fae::inline FAE_ABI {
 
-/// How much a synchronisation moves.
-enum class SyncExtent : std::uint8_t {
-    dirty,  ///< rows touched since the tiers were last equal
-    whole,  ///< every slot's row, if any tier is behind
-};
-
-/// What a synchronisation moved.
-/// @units bytes of row records, weights and state, without padding
-struct SyncReport {
-    std::uint64_t rows = 0;
-    std::uint64_t bytes = 0;
-};
-
 /// Embedding rows with their optimizer state, in a fast tier and at home.
 template <class T, Placement P>
-class HotColdTable {
-  public:
-    static constexpr bool has_fast = !std::same_as<typename P::FastSpace, NoSpace>;
+class HotColdTable : public TableTiers<T, P> {
+    using Tiers = TableTiers<T, P>;
+    using typename Tiers::Newest;
+    using typename Tiers::Record;
 
+  public:
     /// Owns the homes: pages of P::HomeSpace, not yet initialised (call initialise, or write_rows).
     /// @cost rows * stride * sizeof(T) bytes of home, slots * stride * sizeof(T) of fast tier and one bit a
     /// slot
     HotColdTable(RowSpace space, OptimizerKind optimizer, P placement)
-        : HotColdTable(std::move(space), optimizer, std::move(placement), Owned{}) {
-        if constexpr (!std::same_as<typename P::HomeSpace, NoSpace>) {
-            home_ = decltype(home_)(static_cast<std::size_t>(space_.rows()) * layout_.stride);
-            homes_.push_back(
-                {home_.data(), home_.data() + layout_.dim, layout_.stride, layout_.stride, 0, space_.rows()});
-            newest_ = Newest::home;
-        } else {
-            newest_ = Newest::fast;
-        }
-    }
+        : Tiers(std::move(space), optimizer, std::move(placement)) {}
 
     /// Borrows the homes: one view per table, updated in place; they outlive this table and hold the rows'
     /// first values.
@@ -83,54 +64,14 @@ class HotColdTable {
     /// @throws ContractError if a view has too few rows, a stride below dim, or no state where the optimizer
     /// needs it
     HotColdTable(RowSpace space, OptimizerKind optimizer, P placement, std::vector<RowsView<T>> homes)
-        : HotColdTable(std::move(space), optimizer, std::move(placement), Owned{}) {
-        require(homes.size() == space_.table_count(), [&] {
-            return concat("homes has ", homes.size(), " views, expected ", space_.table_count(),
-                          " (one per table)");
-        });
-        for (std::size_t t = 0; t < homes.size(); ++t) {
-            RowsView<T>& home = homes[t];
-            require(home.rows == space_.table(t).rows, [&] {
-                return concat("home ", t, " has ", home.rows, " rows, expected ", space_.table(t).rows);
-            });
-            require(home.weights != nullptr && home.stride >= layout_.dim, [&] {
-                return concat("home ", t, " has stride ", home.stride, ", expected at least ", layout_.dim);
-            });
-            require(layout_.state == 0 || (home.state != nullptr && home.state_stride >= layout_.state), [&] {
-                return concat("home ", t, " has ", home.state == nullptr ? "no state" : "state stride ",
-                              home.state == nullptr ? std::string() : std::to_string(home.state_stride),
-                              ", expected at least ", layout_.state, " elements a row");
-            });
-            home.first = space_.offset(t);
-        }
-        homes_ = std::move(homes);
-        newest_ = Newest::home;
-        dirty_.mark_all();
-    }
-
-    [[nodiscard]] const RowSpace& space() const { return space_; }
-    [[nodiscard]] const RowLayout& layout() const { return layout_; }
-    [[nodiscard]] OptimizerKind optimizer() const { return optimizer_; }
-    [[nodiscard]] const P& placement() const { return placement_; }
-    [[nodiscard]] std::uint64_t slots() const { return slots_; }
+        : Tiers(std::move(space), optimizer, std::move(placement), std::move(homes)) {}
 
     /// Draws every row's weights (ops/embedding_init.hpp) and zeroes its state, where the row lives: the
     /// pages of an owned tier are first touched by the executor's threads.
     /// @exec seq, par; equal for every executor
     template <Executor E>
     void initialise(const E& exec, std::uint64_t seed) requires std::same_as<T, float> {
-        for (std::size_t t = 0; t < space_.table_count(); ++t) {
-            const float scale = embedding_scale(space_.table(t).rows);
-            for_chunks(exec, static_cast<std::size_t>(space_.table(t).rows), 4096,
-                       [&](std::size_t begin, std::size_t end) {
-                           for (std::size_t r = begin; r < end; ++r) {
-                               const auto [weights, state] = authoritative(space_.offset(t) + r);
-                               init_row(seed, static_cast<std::uint32_t>(t), r, scale,
-                                        Span<float>(weights, layout_.dim));
-                               std::fill_n(state, layout_.state, T{0});
-                           }
-                       });
-        }
+        draw_rows(exec, seed, [&](RowId row) { return authoritative(row); });
         after_overwrite();
     }
 
@@ -143,13 +84,7 @@ class HotColdTable {
     [[nodiscard]] Bags<Index> locate(const E& exec, std::uint64_t step, const Lookups<Index>& lookups,
                                      Span<Index> located) {
         const Span<const Index> values = lookups.bags.values();
-        require(located.size() == values.size(),
-                [&] { return concat("located has ", located.size(), " entries, expected ", values.size()); });
-        require(lookups.heat != Heat::hot || lookups.hot_set != nullptr,
-                [] { return std::string("a hot batch without its hot set, expected one"); });
-        space_.require_fits<Index>();
-        const StepPlan plan = placement_.plan(step, lookups);
-        require_newest(plan.route);
+        const StepPlan plan = plan_step(step, lookups, located.size());
         const bool same_slots =
             lookups.heat == Heat::hot && plan.route == Route::fast && is_own(lookups.hot_set);
         const auto ref = placement_.ref();
@@ -185,11 +120,9 @@ class HotColdTable {
     [[nodiscard]] Bags<Index> locate_for_reading(const E& exec, const Bags<Index>& bags,
                                                  Span<Index> located) const {
         const Span<const Index> values = bags.values();
-        require(located.size() == values.size(),
-                [&] { return concat("located has ", located.size(), " entries, expected ", values.size()); });
-        space_.require_fits<Index>();
+        this->template require_located<Index>(located.size(), values.size());
         const auto ref = placement_.ref();
-        const bool in_slots = newest_ == Newest::fast || homes_.empty();
+        const bool in_slots = fast_is_newest() || homes_.empty();
         for_chunks(exec, values.size(), locate_grain, [&](std::size_t begin, std::size_t end) {
             if constexpr (checked) check(Lookups<Index>{Heat::mixed, bags, nullptr}, begin, end);
             for (std::size_t i = begin; i < end; ++i) {
@@ -230,10 +163,7 @@ class HotColdTable {
     void backward_step(const E& exec, const O& optimizer, T lr, const RowIndex<Index>& index,
                        const Bags<Index>& bags, Pooling pooling, MatrixView<const T> gradient,
                        Workspace& workspace) {
-        require(O::kind == optimizer_, [&] {
-            return concat("optimizer ", static_cast<int>(O::kind), ", expected ",
-                          static_cast<int>(optimizer_), " (the rows carry its state)");
-        });
+        require_optimizer(O::kind);
         embedding_bag::backward_step(exec, optimizer, lr, index, bags, pooling, gradient, source(),
                                      workspace);
         touched(exec, index.rows);
@@ -249,18 +179,7 @@ class HotColdTable {
     /// @param rows  located indices, all on one tier
     template <Executor E, IndexType Index>
     void touched(const E& exec, Span<const Index> rows) {
-        if (slots_ == 0 || homes_.empty() || rows.empty()) return;
-        const auto ref = placement_.ref();
-        for_chunks(exec, rows.size(), std::size_t{1} << 13, [&](std::size_t begin, std::size_t end) {
-            for (std::size_t i = begin; i < end; ++i) {
-                if (is_fast(rows[i])) {
-                    dirty_.mark(position_of(rows[i]));
-                } else if (const Location at = ref.locate(rows[i]); at.fast) {
-                    dirty_.mark(at.position);
-                }
-            }
-        });
-        newest_ = is_fast(rows[0]) ? Newest::fast : Newest::home;
+        this->mark(exec, rows);
     }
 
     /// Makes ready for batches of this kind: hot ones need the fast tier's rows to be current, all others the
@@ -329,79 +248,35 @@ class HotColdTable {
     }
 
   private:
-    enum class Newest : std::uint8_t { both, fast, home };
-    static constexpr std::size_t locate_grain = std::size_t{1} << 14;
-    struct Owned {};
-    struct Record {
-        T* weights;
-        T* state;
-    };
-
-    HotColdTable(RowSpace space, OptimizerKind optimizer, P placement, Owned)
-        : space_(std::move(space)),
-          optimizer_(optimizer),
-          layout_(row_layout<T>(space_.dim(), state_size(optimizer, space_.dim()))),
-          placement_(std::move(placement)),
-          slots_(placement_.slots(space_)),
-          fast_(static_cast<std::size_t>(slots_) * layout_.stride),
-          dirty_(slots_) {
-        dirty_.mark_all();
-    }
-
-    [[nodiscard]] RowsView<T> fast_view() {
-        return {fast_.data(), fast_.data() + layout_.dim, layout_.stride, layout_.stride, 0, slots_};
-    }
-    [[nodiscard]] const RowsView<T>& home_of(RowId row) const {
-        return homes_.size() == 1 ? homes_[0] : homes_[space_.table_of(row)];
-    }
+    using Tiers::after_overwrite;
+    using Tiers::dirty_;
+    using Tiers::draw_rows;
+    using Tiers::fast_is_newest;
+    using Tiers::fast_view;
+    using Tiers::home_of;
+    using Tiers::home_record;
+    using Tiers::homes_;
+    using Tiers::is_behind;
+    using Tiers::is_own;
+    using Tiers::layout_;
+    using Tiers::locate_grain;
+    using Tiers::placement_;
+    using Tiers::plan_step;
+    using Tiers::require_optimizer;
+    using Tiers::require_row;
+    using Tiers::require_row_shapes;
+    using Tiers::slots_;
+    using Tiers::space_;
 
     // The record that holds a row's current values.
     [[nodiscard]] Record authoritative(RowId row) {
-        if (newest_ == Newest::fast) {
+        if (fast_is_newest()) {
             if (const Location at = placement_.ref().locate(row); at.fast) {
                 const RowsView<T> fast = fast_view();
                 return {fast.weights_of(at.position), fast.state_of(at.position)};
             }
         }
-        const RowsView<T>& home = home_of(row);
-        return {home.weights_of(row), home.state_of(row)};
-    }
-
-    [[nodiscard]] bool is_own(const HotSet* hot_set) const {
-        if constexpr (requires { placement_.hot_set(); }) {
-            return hot_set == &placement_.hot_set();
-        } else {
-            return false;
-        }
-    }
-
-    void after_overwrite() {
-        if (homes_.empty() || slots_ == 0) return;
-        if (newest_ == Newest::both) newest_ = Newest::home;
-        dirty_.mark_all();
-    }
-
-    void require_newest(Route route) const {
-        if (slots_ == 0 || homes_.empty()) return;
-        require(route != Route::fast || newest_ != Newest::home, [] {
-            return std::string("the fast tier is behind the homes, expected synchronise() before this batch");
-        });
-        require(route != Route::home || newest_ != Newest::fast, [] {
-            return std::string(
-                "the homes are behind the fast tier, expected synchronise() before this batch");
-        });
-    }
-
-    void require_row(RowId row) const {
-        require(row < space_.rows(),
-                [&] { return concat("row ", row, ", expected less than ", space_.rows()); });
-    }
-
-    template <class U>
-    void require_row_shapes(std::size_t rows, const MatrixView<U>& weights,
-                            const MatrixView<U>& state) const {
-        require_shape("weights", weights, rows, layout_.dim);
-        if (state.data() != nullptr) require_shape("state", state, rows, layout_.state);
+        return home_record(row);
     }
 
     template <IndexType Index>
@@ -417,9 +292,7 @@ class HotColdTable {
 
     template <Executor E>
     SyncReport synchronise_tier(const E& exec, Newest target, SyncExtent extent) {
-        SyncReport report;
-        if (slots_ == 0 || homes_.empty()) return report;
-        if (newest_ == Newest::both || newest_ == target) return report;
+        if (!is_behind(target)) return {};
         if (extent == SyncExtent::whole) dirty_.mark_all();
         const RowsView<T> fast = fast_view();
         const auto ref = placement_.ref();
@@ -432,23 +305,8 @@ class HotColdTable {
             std::copy_n(up ? home.state_of(row) : fast.state_of(slot), layout_.state,
                         up ? fast.state_of(slot) : home.state_of(row));
         });
-        report.rows = dirty_.count();
-        report.bytes = report.rows * (layout_.dim + layout_.state) * sizeof(T);
-        dirty_.clear();
-        newest_ = Newest::both;
-        return report;
+        return this->synchronised();
     }
-
-    RowSpace space_;
-    OptimizerKind optimizer_;
-    RowLayout layout_;
-    P placement_;
-    std::uint64_t slots_;
-    Buffer<T, typename P::FastSpace> fast_;
-    Buffer<T, typename P::HomeSpace> home_;
-    std::vector<RowsView<T>> homes_;
-    DirtySlots dirty_;
-    Newest newest_ = Newest::both;  // which tier holds the newest values of the rows that have a slot
 };
 
 }  // namespace fae::inline FAE_ABI

@@ -17,7 +17,7 @@ run_case() {
   local placement threads found digests=()
   for placement in all-home all-slots static; do
     for threads in 1 2 3 4 5 6 7 8; do
-      found=$("$train" --synthetic small --inputs 2000 --max-rows 50 --zipf 2.5 --model small --batch 100 "$@" \
+      found=$("$train" --synthetic small --inputs 2000 --zipf 2.5 --model small --batch 100 "$@" \
         --placement "$placement" --threads "$threads" | sed -n 's/^ *weights digest *//p')
       [[ $found =~ ^[0-9a-f]{16}$ ]] || { echo "FAILED $* --placement $placement --threads $threads"; return; }
       digests+=("$found")
@@ -46,7 +46,7 @@ cases() {
   done
 }
 
-said=$(cases | xargs -P "$jobs" -I {} bash -c 'run_case {}' | tee /dev/stderr)
+said=$(cases | xargs -P "$jobs" -I {} bash -c 'run_case {}' | tee >(cat >&2))
 count() { grep -c "$1" <<<"$said" || true; }
 runs=$(awk '/^equal/ { sum += $3 } END { print sum + 0 }' <<<"$said")
 echo "$(count '^equal') cases of equal digests ($runs runs), $(count '^DIFFER') that differ, $(count '^FAILED') failed runs," \

@@ -20,8 +20,7 @@ using namespace fae_test;
 
 namespace {
 
-const std::string small_set =
-    "--synthetic small --inputs 700 --max-rows 40 --zipf 2.5 --model small --batch 32";
+const std::string small_set = "--synthetic small --inputs 700 --zipf 2.5 --model small --batch 32";
 const std::vector<std::string> optimizers{"sgd", "adagrad", "rowwise-adagrad"};
 const std::vector<std::string> placements{"all-home", "all-slots", "static"};
 
@@ -50,9 +49,13 @@ TEST_CASE("train_dlrm: equal digests for every placement and 1 to 8 threads") {
                     const unsigned threads = 1 + run++ % 8;
                     CAPTURE(placement);
                     CAPTURE(threads);
-                    const std::string found = digest(options, "--placement", placement, "--threads", threads);
-                    if (expected.empty()) expected = found;
-                    CHECK(found == expected);
+                    const nlohmann::json json =
+                        figures(options, "--placement", placement, "--threads", threads);
+                    if (expected.empty()) expected = json["weights_digest"];
+                    CHECK(json["weights_digest"] == expected);
+                    // A hundredth buys hot inputs, and a tenth leaves cold ones.
+                    CHECK((json["hot_inputs"] > 0) == (budget != "0"));
+                    CHECK((json["hot_inputs"] == json["inputs"]) == (budget == "100%"));
                 }
             }
         }

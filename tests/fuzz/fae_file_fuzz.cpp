@@ -2,7 +2,8 @@
 //
 // libFuzzer: any bytes as a packed data set (the first byte says whether they are the file, a file whose sums
 // are made right first, or a recipe for one). Its seeds are made by the library itself: an input that is very
-// short, and one in eight of the others, is replaced by one of them before it is mutated.
+// short, and one in eight of the others, is replaced by one of them before it is mutated. One mutation in
+// three changes an element of a recipe.
 //
 //   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -Iinclude -Itests
 //   tests/fuzz/fae_file_fuzz.cpp
@@ -34,6 +35,13 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
             std::memcpy(data, chosen.data(), chosen.size());
             size = chosen.size();
         }
+    }
+    if (size != 0 && data[0] == static_cast<std::uint8_t>(reader_fuzz::FaeInput::recipe) && seed % 3 == 0) {
+        std::string recipe(reinterpret_cast<const char*>(data), size);
+        fae::Philox random(seed);
+        reader_fuzz::change_element(recipe, random);
+        std::memcpy(data, recipe.data(), size);
+        return size;
     }
     return LLVMFuzzerMutate(data, size, max_size);
 }

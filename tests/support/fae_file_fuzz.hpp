@@ -18,10 +18,12 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/random.hpp"
 #include "fae/io/fae_file_layout.hpp"
 #include "fae/io/packed.hpp"
 #include "support/fae_file_bytes.hpp"
@@ -57,6 +59,56 @@ inline constexpr std::uint64_t recipe_rows = std::uint64_t{1} << 16;
         content += file.substr(static_cast<std::size_t>(entry.offset), static_cast<std::size_t>(entry.bytes));
     }
     return recipe + content;
+}
+
+/// Puts another number over one element of a recipe's sections: one that is near, at an end of its range, or
+/// found elsewhere in the recipe; what a change of single bytes seldom meets.
+inline void change_element(std::string& recipe, fae::Philox& random) {
+    if (recipe.size() < 1 + recipe_start) return;
+    const std::uint64_t chosen = 1 + random.below(fae::detail::fae_sections - 1);
+    const std::uint64_t other = 1 + random.below(fae::detail::fae_sections - 1);
+    std::size_t begin = 1 + recipe_start;
+    std::uint64_t elements = 0;  // of the chosen section
+    std::uint64_t count = 0;     // of the other one
+    std::size_t at = 0;
+    const std::size_t size = fae::detail::fae_section_kinds[chosen].element_bytes;
+    for (std::size_t s = 1; s < fae::detail::fae_sections; ++s) {
+        const auto bytes = fae_test::get<std::uint16_t>(recipe, 1 + recipe_fields + 2 * (s - 1));
+        if (s == chosen) at = begin, elements = bytes / size;
+        if (s == other) count = bytes / fae::detail::fae_section_kinds[s].element_bytes;
+        begin += bytes;
+    }
+    if (begin > recipe.size() || elements == 0) return;
+    const auto element = [&](std::uint64_t i) {
+        return recipe.data() + at + static_cast<std::size_t>(i) * size;
+    };
+    char* const to = element(random.below(elements));
+    std::uint64_t value = 0;
+    std::memcpy(&value, to, size);
+    switch (random.below(6)) {
+        case 0:
+            ++value;
+            break;
+        case 1:
+            --value;
+            break;
+        case 2:
+            value ^= std::uint64_t{1} << random.below(8 * size);
+            break;
+        case 3:
+            value = count + random.below(2);
+            break;
+        case 4:
+            std::memcpy(&value, element(random.below(elements)), size);
+            break;
+        default: {  // the number of rows, the limit of row ids
+            value = 0;
+            const auto tables = fae_test::get<std::uint16_t>(recipe, 1 + recipe_fields) / 8u;
+            for (std::size_t t = 0; t < tables; ++t)
+                value += fae_test::get<std::uint64_t>(recipe, 1 + recipe_start + 8 * t);
+        }
+    }
+    std::memcpy(to, &value, size);
 }
 
 /// Makes the file of a recipe; `damaged` says whether it was changed after its sums were made.

@@ -6,6 +6,7 @@
 #include "fae/cuda/classify.cuh"
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/device.cuh"
+#include "fae/cuda/embedding_bag.cuh"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/hot_set.hpp"
 #include "fae/cuda/profile.cuh"

@@ -28,6 +28,7 @@ struct Device {
     int multiprocessors = 0;
     std::size_t shared_bytes = 0;  ///< the most shared memory that a block may opt in to
     std::size_t l2_bytes = 0;
+    bool has_clusters = false;  ///< blocks of a cluster can use one another's shared memory
     std::string name;
 };
 
@@ -52,6 +53,7 @@ inline Device look_at_device(int ordinal) {
     device.name = properties.name;
     device.multiprocessors = properties.multiProcessorCount;
     device.shared_bytes = properties.sharedMemPerBlockOptin;
+    device.has_clusters = properties.major >= 9;
     device.l2_bytes = static_cast<std::size_t>(properties.l2CacheSize);
     // Code that was compiled to flush denormals computes other bits than the host: refuse to start.
     Stream stream;

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Embedding bags on the device: the twins of ops/embedding_bag.hpp and ops/row_gradient.hpp, equal to them to
+// the bit.
+//
+//   embedding_bag::forward(cuda::on(stream), rows, bags, Pooling::sum, out);
+//   ...                                                       // the model turns out into grad_out
+//   auto index = build_row_index(cuda::on(stream), bags, space.rows(), index_space);
+//   embedding_bag::backward_step(cuda::on(stream), Sgd{}, lr, index, bags, Pooling::sum, grad_out, rows,
+//   scratch);
+//
+// Views, bags, matrices and workspaces hold addresses of the device (or pinned ones). Everything is queued:
+// nothing waits, nothing allocates, all can be captured into a graph.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "fae/core/bags.hpp"
+#include "fae/core/config.hpp"
+#include "fae/core/error.hpp"
+#include "fae/core/matrix_view.hpp"
+#include "fae/core/types.hpp"
+#include "fae/core/workspace.hpp"
+#include "fae/cuda/device.cuh"
+#include "fae/cuda/error.hpp"
+#include "fae/cuda/lanes.cuh"
+#include "fae/cuda/optimizer.cuh"
+#include "fae/cuda/row_gradient.cuh"
+#include "fae/cuda/row_index.cuh"
+#include "fae/cuda/row_source.cuh"
+#include "fae/cuda/scalar.cuh"
+#include "fae/cuda/stream.hpp"
+#include "fae/ops/embedding_bag.hpp"
+
+namespace fae::inline FAE_ABI {
+namespace cuda {
+
+/// The gradients of a batch's rows: row r of `gradients` belongs to row r of the index; `count` of them are
+/// there.
+template <class T, IndexType Index = std::uint32_t>
+struct RowGradients {
+    RowIndex<Index> index;
+    MatrixView<T> gradients;  ///< [capacity, dim]
+};
+
+/// How an update runs.
+struct UpdateOptions {
+    /// Where the sums of long rows may run beside those of short ones; null: all on the operation's stream.
+    SideStream* side = nullptr;
+    /// In device memory: rows stay as they are if it is not zero (the loss was not finite, say); null: they
+    /// are updated.
+    const std::uint32_t* stop = nullptr;
+};
+
+/// Bytes of workspace that backward takes. The gradients live in it. `rows` of the shape: the index's
+/// capacity, or any bound on it.
+template <class T>
+[[nodiscard]] constexpr std::size_t backward_scratch(const BackwardShape& shape) {
+    return scratch_bytes<T>(shape.rows * shape.dim) + detail::sum_scratch<T>(shape);
+}
+
+/// Bytes of workspace that backward_step takes; none of it is needed after the call has run.
+template <class T, Optimizer O>
+[[nodiscard]] constexpr std::size_t backward_step_scratch(const BackwardShape& shape) {
+    // Row-wise Adagrad must know a row's whole gradient: that of a wide row is written first.
+    const bool whole = O::kind == OptimizerKind::rowwise_adagrad && shape.dim > detail::warp_size;
+    return detail::sum_scratch<T>(shape) + scratch_bytes<T>(whole ? shape.rows * shape.dim : 0);
+}
+
+namespace detail {
+
+/// Finds the rows of a bag, as sum_terms() asks for them: the keys are addresses.
+template <class T, IndexType Index>
+struct RowOfBag {
+    using Key = unsigned long long;
+    const DeviceRows<T>& source;
+    const Index* values;   ///< of the bag
+    const float* weights;  ///< of the bag
+    std::size_t feature;
+    __device__ Key find(std::uint32_t i) const {
+        return reinterpret_cast<Key>(source.weights_of(values[i], feature));
+    }
+    __device__ T weight(std::uint32_t i) const { return static_cast<T>(weights[i]); }
+    __device__ const T* at(Key key) const { return reinterpret_cast<const T*>(key); }
+};
+
+inline constexpr unsigned pool_threads = 256;
+
+/// Pools bags.
+/// @par Launch a group of lanes for each bag and slice of columns, groups in the order of the bags
+template <class Lanes, bool Weighted, class T, IndexType Index>
+__global__ void __launch_bounds__(pool_threads) pool_bags(const DeviceRows<T> source, const Bags<Index> bags,
+                                                          bool mean, MatrixView<T> out, unsigned slices) {
+    using Vector = typename Lanes::Vector;
+    const std::size_t warp = blockIdx.x * std::size_t{pool_threads / warp_size} + threadIdx.x / warp_size;
+    const std::size_t item = warp * Lanes::groups + Lanes::group();
+    const std::size_t bag = slices == 1 ? item : item / slices;
+    const auto slice = static_cast<unsigned>(slices == 1 ? 0 : item % slices);
+    const unsigned column = slice * Lanes::slice + Lanes::lane() * Lanes::pack;
+    const bool there = bag < bags.size();
+    const bool active = there && column < out.columns();
+    const std::size_t begin = there ? bags.begin(bag) : 0;
+    const auto size = static_cast<std::uint32_t>(there ? bags.end(bag) - begin : 0);
+    const std::size_t feature = source.parts == nullptr || !there ? 0 : bag % bags.features();
+    const RowOfBag<T, Index> rows{source, bags.values().data() + begin, bags.weights().data() + begin,
+                                  feature};
+    Vector sum = sum_terms<Lanes, Weighted>(rows, size, column, active);
+    if (size == 0) sum = Vector::filled(T{0});
+    if (mean && size > 1) sum.divide(static_cast<T>(size));
+    if (active) sum.store(out.row(bag) + column);
+}
+
+/// Copies the rows of bags of one row each.
+/// @par Launch a group of lanes for each copy_items bags, neighbouring groups with neighbouring bags
+inline constexpr unsigned copy_items = 4;
+template <class Lanes, class T, IndexType Index>
+__global__ void __launch_bounds__(pool_threads)
+    copy_rows(const DeviceRows<T> source, const Bags<Index> bags, MatrixView<T> out) {
+    using Vector = typename Lanes::Vector;
+    const std::size_t warp = blockIdx.x * std::size_t{pool_threads / warp_size} + threadIdx.x / warp_size;
+    const std::size_t first = warp * Lanes::groups * copy_items + Lanes::group();
+    const T* row[copy_items];
+#pragma unroll
+    for (unsigned i = 0; i < copy_items; ++i) {
+        const std::size_t bag = first + i * Lanes::groups;
+        row[i] = nullptr;
+        if (bag < bags.size()) {
+            row[i] =
+                source.weights_of(bags.values()[bag], source.parts == nullptr ? 0 : bag % bags.features());
+        }
+    }
+    for (unsigned c = Lanes::lane() * Lanes::pack; c < out.columns(); c += Lanes::slice) {
+        Vector value[copy_items];
+#pragma unroll
+        for (unsigned i = 0; i < copy_items; ++i) {
+            if (row[i] != nullptr) value[i] = Vector::load(row[i] + c);
+        }
+#pragma unroll
+        for (unsigned i = 0; i < copy_items; ++i) {
+            if (row[i] != nullptr) value[i].store(out.row(first + i * Lanes::groups) + c);
+        }
+    }
+}
+
+/// Updates rows with gradients that lie in memory.
+/// @par Launch any grid of sum_threads threads; a group of lanes takes a row
+template <class Lanes, class T, class Sink>
+__global__ void __launch_bounds__(sum_threads)
+    step_rows(const Sink sink, MatrixView<const T> gradients, const std::uint32_t* count) {
+    if (sink.stopped()) return;
+    const std::uint32_t rows = *count;
+    const std::uint32_t step = gridDim.x * (sum_threads / warp_size) * Lanes::groups;
+    const std::uint32_t warp = blockIdx.x * (sum_threads / warp_size) + threadIdx.x / warp_size;
+    for (std::uint64_t first = std::uint64_t{warp} * Lanes::groups; first < rows; first += step) {
+        const auto row = static_cast<std::uint32_t>(first + Lanes::group());
+        sink.template take<Lanes>(row, gradients.row(row), row < rows);
+    }
+}
+
+template <class T, IndexType Index, Optimizer O>
+UpdateSink<T, Index, O> update_sink(const RowIndex<Index>& index, const O& optimizer, Scalar<T> lr,
+                                    const RowSource<T>& rows, std::size_t dim, const std::uint32_t* stop) {
+    fae::detail::require_source(rows, dim, O::state_size(dim));
+    return {DeviceRows<T>(rows), index.gathered ? nullptr : index.rows.data(), optimizer, lr, stop, dim};
+}
+
+}  // namespace detail
+}  // namespace cuda
+
+namespace embedding_bag {
+
+/// Pools the rows of each bag on the device; as the host's forward, to the bit.
+/// @shape  values [nnz] located indices; offsets [bags + 1] or one bag size; weights [nnz] (weighted); out
+///         [bags, dim]; rows of at least dim weights
+/// @units  offsets count values, not bytes
+/// @pre    the source holds every row; out overlaps no row. Several home parts: their array and feature_part
+///         are addressable by host and device
+/// @exec   cuda::On: queued, one kernel
+/// @cost   reads nnz * (dim * sizeof(T) + sizeof(Index)) + 8 * (bags + 1) bytes, writes bags * dim *
+/// sizeof(T);
+///         no allocation
+/// @throws ContractError if out is not [bags, dim], rows are shorter than dim, weights are missing, or there
+///         are several home parts and no part for each feature; CudaError
+template <class T, IndexType Index>
+void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Pooling pooling,
+             std::type_identity_t<MatrixView<T>> out) {
+    namespace impl = cuda::detail;
+    const std::size_t dim = out.columns();
+    require(dim >= 1 && dim <= max_dim, [&] { return concat("dim is ", dim, ", expected 1 to ", max_dim); });
+    require_shape("out", out, bags.size(), dim);
+    detail::require_source(rows, dim, 0);
+    require(pooling != Pooling::weighted || bags.weights().size() == bags.lookups(), [&] {
+        return concat("weights has ", bags.weights().size(), " entries, expected ", bags.lookups());
+    });
+    require(rows.home.size() <= 1 || rows.feature_part.size() == bags.features(), [&] {
+        return concat("feature_part has ", rows.feature_part.size(), " entries, expected ", bags.features(),
+                      " (one per feature, for ", rows.home.size(), " home parts)");
+    });
+    if (bags.size() == 0) return;
+    const impl::DeviceRows<T> source(rows);
+    impl::with_lanes<T>(dim, impl::aligned_rows(rows) && impl::aligned_rows(out), [&]<class Lanes>(Lanes) {
+        const auto grid = [](std::size_t groups) {
+            constexpr std::size_t of_block = Lanes::groups * impl::pool_threads / impl::warp_size;
+            return static_cast<unsigned>(ceil_div(groups, of_block));
+        };
+        if (pooling != Pooling::weighted && bags.bag_size() == 1) {
+            impl::copy_rows<Lanes, T, Index><<<grid(ceil_div<std::size_t>(bags.size(), impl::copy_items)),
+                                               impl::pool_threads, 0, on.stream>>>(source, bags, out);
+            return cuda::check_launch("copy_rows");
+        }
+        const unsigned slices = Lanes::slices(dim);
+        const bool mean = pooling == Pooling::mean;
+        if (pooling == Pooling::weighted) {
+            impl::pool_bags<Lanes, true, T, Index>
+                <<<grid(bags.size() * slices), impl::pool_threads, 0, on.stream>>>(source, bags, mean, out,
+                                                                                   slices);
+        } else {
+            impl::pool_bags<Lanes, false, T, Index>
+                <<<grid(bags.size() * slices), impl::pool_threads, 0, on.stream>>>(source, bags, mean, out,
+                                                                                   slices);
+        }
+        cuda::check_launch("pool_bags");
+    });
+}
+
+/// The gradient of each row of the batch, in the canonical order; as the host's backward, to the bit.
+/// @shape  index of bags.lookups() look-ups; grad_out [bags, dim]; the result: gradients [capacity, dim], row
+/// r
+///         for row r of the index
+/// @pre    index was built from these bags, and for this pooling where it is weighted
+/// @exec   cuda::On: queued, up to three kernels, and one more where the pooling is a mean
+/// @cost   reads nnz * (dim * sizeof(T) + 4) bytes, writes n * dim * sizeof(T); sums of blocks of 64 pass
+///         through the workspace; no allocation
+/// @throws ContractError if shapes differ, or the workspace has less than cuda::backward_scratch bytes
+template <class G, IndexType Index, class T = std::remove_const_t<G>>
+[[nodiscard]] cuda::RowGradients<T, Index> backward(cuda::On on, const cuda::RowIndex<Index>& index,
+                                                    const Bags<Index>& bags, Pooling pooling,
+                                                    MatrixView<G> grad_out, Workspace& workspace,
+                                                    cuda::SideStream* side = nullptr) {
+    namespace impl = cuda::detail;
+    const MatrixView<const T> gradient = grad_out;
+    impl::require_backward<T>(index, bags, pooling, gradient);
+    const std::size_t dim = grad_out.columns();
+    detail::require_workspace(
+        workspace, cuda::backward_scratch<T>({index.capacity(), bags.lookups(), bags.size(), dim, pooling}));
+    const MatrixView<T> result(workspace.take<T>(index.capacity() * dim).data(), index.capacity(), dim);
+    impl::queue_sums<T>(on, index, bags, pooling, gradient, impl::StoreSink<T>{result.data(), dim},
+                        impl::aligned_rows(result), workspace, side);
+    return {index, result};
+}
+
+/// Updates rows with gradients that backward has summed: one optimizer step per row, as the host's, to the
+/// bit.
+/// @shape  gradients of an index's rows; rows of at least dim weights and the optimizer's state
+/// @pre    the source holds every row
+/// @exec   cuda::On: queued, one kernel
+/// @cost   reads n * dim * sizeof(T) bytes of gradients; reads and writes n records; no allocation
+/// @throws ContractError if rows or states are shorter than dim demands
+template <Optimizer O, class T, IndexType Index>
+void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>> lr,
+          const cuda::RowGradients<T, Index>& gradients, const RowSource<T>& rows,
+          const cuda::UpdateOptions& options = {}) {
+    namespace impl = cuda::detail;
+    const MatrixView<const T> from = gradients.gradients;
+    const std::size_t dim = from.columns();
+    require(dim >= 1 && dim <= max_dim, [&] { return concat("dim is ", dim, ", expected 1 to ", max_dim); });
+    require_shape("gradients", from, gradients.index.capacity(), dim);
+    const auto sink = impl::update_sink<T>(gradients.index, optimizer, lr, rows, dim, options.stop);
+    if (from.rows() == 0) return;
+    const bool aligned =
+        impl::aligned_rows(rows, O::kind == OptimizerKind::adagrad) && impl::aligned_rows(from);
+    impl::with_lanes<T>(dim, aligned, [&]<class Lanes>(Lanes) {
+        const unsigned grid = cuda::launch_grid(from.rows() * Lanes::width, impl::sum_threads);
+        impl::step_rows<Lanes, T>
+            <<<grid, impl::sum_threads, 0, on.stream>>>(sink, from, gradients.index.count);
+        cuda::check_launch("step_rows");
+    });
+}
+
+/// backward and step in one: sums each row's gradient and updates the row at once. Equal to the two, and to
+/// the host, to the bit.
+/// @shape  index of bags.lookups() look-ups; grad_out [bags, dim]; rows of at least dim weights and the
+///         optimizer's state
+/// @pre    index was built from these bags, and for this pooling where it is weighted; the source holds every
+///         row
+/// @exec   cuda::On: queued, up to three kernels (two more where the pooling is a mean, or row-wise Adagrad
+///         updates rows of more than 32 columns that are not aligned to 16 bytes, or of more than 128)
+/// @cost   reads nnz * (dim * sizeof(T) + 4) bytes of gradients and index, reads and writes n records; sums
+/// of
+///         blocks of 64 pass through the workspace; no allocation
+/// @throws ContractError if shapes differ, rows or states are shorter than dim demands, or the workspace has
+///         less than cuda::backward_step_scratch bytes
+template <Optimizer O, class T, IndexType Index>
+void backward_step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>> lr,
+                   const cuda::RowIndex<Index>& index, const Bags<Index>& bags, Pooling pooling,
+                   std::type_identity_t<MatrixView<const T>> grad_out, const RowSource<T>& rows,
+                   Workspace& workspace, const cuda::UpdateOptions& options = {}) {
+    namespace impl = cuda::detail;
+    impl::require_backward<T>(index, bags, pooling, grad_out);
+    const std::size_t dim = grad_out.columns();
+    detail::require_workspace(workspace, cuda::backward_step_scratch<T, O>(
+                                             {index.capacity(), bags.lookups(), bags.size(), dim, pooling}));
+    const bool aligned = impl::aligned_rows(rows, O::kind == OptimizerKind::adagrad);
+    const auto sink = impl::update_sink<T>(index, optimizer, lr, rows, dim, options.stop);
+    if constexpr (impl::UpdateSink<T, Index, O>::needs_whole_rows) {
+        bool one_slice = false;
+        impl::with_lanes<T>(dim, aligned && impl::aligned_rows(grad_out),
+                            [&]<class Lanes>(Lanes) { one_slice = Lanes::slices(dim) == 1; });
+        if (!one_slice) {
+            const auto gradients = backward(on, index, bags, pooling, grad_out, workspace, options.side);
+            return step(on, optimizer, lr, gradients, rows, options);
+        }
+    }
+    impl::queue_sums<T>(on, index, bags, pooling, grad_out, sink, aligned, workspace, options.side);
+}
+
+}  // namespace embedding_bag
+}  // namespace fae::inline FAE_ABI

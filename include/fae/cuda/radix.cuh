@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The step that radix sorts are made of: a block ranks its keys by one digit, stable. Internal to
+// row_sort.cuh.
+//
+// Keys lie in the order of warps: item k of lane l of warp w is key (w * Items + k) * 32 + l of the block.
+#pragma once
+
+#include <cstdint>
+
+#include "fae/core/config.hpp"
+#include "fae/cuda/lanes.cuh"
+
+namespace fae::inline FAE_ABI::cuda::detail {
+
+inline constexpr unsigned digit_bits = 8;
+inline constexpr unsigned digits = 1u << digit_bits;
+inline constexpr unsigned sort_threads = 512;
+inline constexpr unsigned sort_warps = sort_threads / warp_size;
+static_assert(sort_threads >= digits);
+
+struct RankMemory {
+    std::uint16_t of_warp[sort_warps][digits];  ///< keys of a digit in a warp, then in the warps before it
+    std::uint32_t total[digits];                ///< keys of a digit in the block
+    std::uint32_t sums[digits / warp_size];
+};
+
+/// The position within its block of a thread's item.
+template <unsigned Items>
+__device__ unsigned key_place(unsigned item) {
+    return (threadIdx.x / warp_size * Items + item) * warp_size + threadIdx.x % warp_size;
+}
+
+template <class Key>
+__device__ unsigned digit_of(Key key, unsigned shift, unsigned mask) {
+    return static_cast<unsigned>(key >> shift) & mask;
+}
+
+/// Ranks the block's keys: rank[k] counts the keys of the same digit before item k in its warp; of_warp and
+/// total are as said. Ends with a barrier.
+template <unsigned Items, class Key>
+__device__ void rank_keys(RankMemory& memory, const Key (&key)[Items], unsigned shift, unsigned mask,
+                          std::uint16_t (&rank)[Items]) {
+    const unsigned lane = threadIdx.x % warp_size;
+    std::uint16_t* const counts = memory.of_warp[threadIdx.x / warp_size];
+    for (unsigned d = lane; d < digits / 2; d += warp_size) reinterpret_cast<std::uint32_t*>(counts)[d] = 0;
+    __syncwarp();
+#pragma unroll
+    for (unsigned k = 0; k < Items; ++k) {
+        const unsigned digit = digit_of(key[k], shift, mask);
+        const unsigned peers = __match_any_sync(all_lanes, digit);
+        const unsigned before = __popc(peers & ((1u << lane) - 1));
+        const std::uint16_t seen = counts[digit];
+        __syncwarp();
+        if (before == 0) counts[digit] = static_cast<std::uint16_t>(seen + __popc(peers));
+        __syncwarp();
+        rank[k] = static_cast<std::uint16_t>(seen + before);
+    }
+    __syncthreads();
+    if (threadIdx.x < digits) {
+        std::uint16_t of[sort_warps];
+#pragma unroll
+        for (unsigned w = 0; w < sort_warps; ++w) of[w] = memory.of_warp[w][threadIdx.x];
+        unsigned sum = 0;
+#pragma unroll
+        for (unsigned w = 0; w < sort_warps; ++w) {
+            memory.of_warp[w][threadIdx.x] = static_cast<std::uint16_t>(sum);
+            sum += of[w];
+        }
+        memory.total[threadIdx.x] = sum;
+    }
+    __syncthreads();
+}
+
+/// The sum of `value` over the threads before this one, of the first `digits` threads; all threads call.
+__device__ inline std::uint32_t scan_digits(RankMemory& memory, std::uint32_t value) {
+    const unsigned lane = threadIdx.x % warp_size;
+    const unsigned warp = threadIdx.x / warp_size;
+    std::uint32_t sum = value;
+    for (unsigned step = 1; step < warp_size; step *= 2) {
+        const std::uint32_t other = __shfl_up_sync(all_lanes, sum, step);
+        if (lane >= step) sum += other;
+    }
+    __syncthreads();
+    if (threadIdx.x < digits && lane == warp_size - 1) memory.sums[warp] = sum;
+    __syncthreads();
+    std::uint32_t before = sum - value;
+    for (unsigned w = 0; w < digits / warp_size; ++w) {
+        if (w < warp) before += memory.sums[w];
+    }
+    return before;
+}
+
+/// Blocks that share their memory; where the device has no clusters, a block stands alone.
+__device__ inline unsigned cluster_rank() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    return __clusterRelativeBlockRank();
+#else
+    return 0;
+#endif
+}
+__device__ inline unsigned cluster_size() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    return __clusterSizeInBlocks();
+#else
+    return 1;
+#endif
+}
+__device__ inline void synchronise_cluster() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    __cluster_barrier_arrive();
+    __cluster_barrier_wait();
+#else
+    __syncthreads();
+#endif
+}
+/// The same piece of shared memory in another block of the cluster.
+template <class T>
+__device__ T* in_block(T* piece, unsigned rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    return static_cast<T*>(__cluster_map_shared_rank(piece, rank));
+#else
+    static_cast<void>(rank);
+    return piece;
+#endif
+}
+
+}  // namespace fae::inline FAE_ABI::cuda::detail

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is to be summed, made from sorted look-ups in one pass: the rows, where each begins, and lists of work
+// of about equal size. Internal to RowIndex (row_index.cuh); the kernels of row_gradient.cuh walk the lists.
+//
+// A row of at most 16 contributions stands in the list of its size class; a group of lanes sums it at once. A
+// longer row is cut as the law's tree is: into blocks of 64 contributions, `spans` of 64 blocks, and a
+// `tower` where there is more than one span. The order of a list's entries means nothing: each is summed by
+// itself, and what one list leaves to the next lies at a place that follows from where the row begins.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "fae/core/bags.hpp"
+#include "fae/core/config.hpp"
+#include "fae/core/types.hpp"
+#include "fae/core/workspace.hpp"
+#include "fae/cuda/error.hpp"
+#include "fae/cuda/lanes.cuh"
+#include "fae/cuda/stream.hpp"
+
+namespace fae::inline FAE_ABI::cuda::detail {
+
+inline constexpr std::uint32_t block_terms = 64;                        ///< the law's tree has this arity
+inline constexpr std::uint32_t span_terms = block_terms * block_terms;  ///< contributions of a span
+inline constexpr std::uint32_t short_terms = 16;                        ///< the most of a short row
+inline constexpr unsigned size_classes = 5;  ///< 1, 2, 3 to 4, 5 to 8, 9 to 16 contributions
+inline constexpr unsigned size_bits = 4;     ///< of a short row's size
+/// Look-ups are numbered in 28 bits, so that a short row's size fits beside.
+inline constexpr std::size_t most_lookups = std::size_t{1} << (32 - size_bits);
+inline constexpr std::uint32_t no_place = ~0u;
+
+/// Where the sum over a block, and over a span, of a row that begins at `begin` goes: rows of more than one
+/// have at least 65 contributions (4,097), so the places of two rows never meet.
+__host__ __device__ inline std::uint32_t block_place(std::uint32_t begin, std::uint32_t block) {
+    return (begin + 31) / 32 + block;
+}
+__host__ __device__ inline std::uint32_t span_place(std::uint32_t begin, std::uint32_t span) {
+    return (begin + 2047) / 2048 + span;
+}
+[[nodiscard]] constexpr std::size_t block_places(std::size_t lookups) { return lookups / 32 + 2; }
+[[nodiscard]] constexpr std::size_t span_places(std::size_t lookups) { return lookups / 2048 + 2; }
+
+/// Terms [from, from + count) of a row: contributions, or sums at places. The result goes to `place`, or is
+/// the row's gradient where there is none.
+struct alignas(16) SumEntry {
+    std::uint32_t row;
+    std::uint32_t from;
+    std::uint32_t count;
+    std::uint32_t place;
+};
+
+/// A row of at most 16 contributions: the first one, and how many less one in the top bits.
+struct alignas(8) ShortEntry {
+    std::uint32_t row;
+    std::uint32_t from_and_size;
+    __device__ std::uint32_t from() const { return from_and_size & ((1u << (32 - size_bits)) - 1); }
+    __device__ std::uint32_t size() const { return (from_and_size >> (32 - size_bits)) + 1; }
+};
+
+/// How long the lists are.
+struct ListSizes {
+    std::uint32_t rows;
+    std::uint32_t shorts[size_classes];
+    std::uint32_t blocks;
+    std::uint32_t spans;
+    std::uint32_t towers;
+};
+
+/// The lists of work of a batch, in device memory.
+struct WorkLists {
+    ListSizes* sizes = nullptr;
+    ShortEntry* shorts[size_classes] = {};
+    SumEntry* blocks = nullptr;  ///< of contributions
+    SumEntry* spans = nullptr;   ///< of blocks
+    SumEntry* towers = nullptr;  ///< of spans
+
+    [[nodiscard]] static constexpr std::size_t most_shorts(std::size_t lookups, unsigned size_class) {
+        return lookups / (size_class == 0 ? 1 : (std::size_t{1} << (size_class - 1)) + 1) + 1;
+    }
+    [[nodiscard]] static constexpr std::size_t most_blocks(std::size_t lookups) {
+        return lookups / (short_terms + 1) + 1;
+    }
+    [[nodiscard]] static constexpr std::size_t most_spans(std::size_t lookups) {
+        return lookups / (block_terms + 1) + 1;
+    }
+    [[nodiscard]] static constexpr std::size_t most_towers(std::size_t lookups) {
+        return lookups / (span_terms + 1) + 1;
+    }
+    [[nodiscard]] static constexpr std::size_t bytes(std::size_t lookups) {
+        std::size_t sum = scratch_bytes<SumEntry>(most_blocks(lookups)) +
+                          scratch_bytes<SumEntry>(most_spans(lookups)) +
+                          scratch_bytes<SumEntry>(most_towers(lookups));
+        for (unsigned c = 0; c < size_classes; ++c) sum += scratch_bytes<ShortEntry>(most_shorts(lookups, c));
+        return sum;
+    }
+    /// All but the sizes.
+    [[nodiscard]] static WorkLists take(std::size_t lookups, Workspace& workspace) {
+        WorkLists lists;
+        lists.blocks = workspace.take<SumEntry>(most_blocks(lookups)).data();
+        lists.spans = workspace.take<SumEntry>(most_spans(lookups)).data();
+        lists.towers = workspace.take<SumEntry>(most_towers(lookups)).data();
+        for (unsigned c = 0; c < size_classes; ++c) {
+            lists.shorts[c] = workspace.take<ShortEntry>(most_shorts(lookups, c)).data();
+        }
+        return lists;
+    }
+};
+
+/// What a tile has found so far, and how far that reaches: one word, so that it is read whole.
+inline constexpr std::uint64_t own_rows = std::uint64_t{1} << 32;  ///< the tile's own rows
+inline constexpr std::uint64_t all_rows = std::uint64_t{2} << 32;  ///< those of all tiles up to it
+
+/// The rows of all tiles before this one. By one whole warp; tiles start in order, so those before it end.
+__device__ inline std::uint32_t rows_before(volatile std::uint64_t* found, std::uint32_t tile) {
+    const unsigned lane = threadIdx.x % warp_size;
+    std::uint32_t sum = 0;
+    for (std::int64_t last = static_cast<std::int64_t>(tile) - 1; last >= 0; last -= warp_size) {
+        const std::int64_t at = last - lane;
+        std::uint64_t word = all_rows;
+        do {
+            if (at >= 0) word = found[at];
+        } while (__any_sync(all_lanes, word < own_rows));
+        const unsigned whole = __ballot_sync(all_lanes, word >= all_rows);
+        const unsigned until =
+            whole == 0 ? warp_size - 1 : static_cast<unsigned>(__ffs(static_cast<int>(whole))) - 1;
+        sum += __reduce_add_sync(all_lanes, lane <= until ? static_cast<std::uint32_t>(word) : 0u);
+        if (whole != 0) break;
+    }
+    return sum;
+}
+
+/// The first position in [low, high) whose key is not below (`above`: is above) `key`; by one whole warp.
+template <bool above, class Key>
+__device__ std::uint32_t search_keys(const Key* keys, std::uint32_t low, std::uint32_t high, Key key) {
+    const unsigned lane = threadIdx.x % warp_size;
+    while (low < high) {
+        const std::uint32_t step = (high - low + warp_size - 1) / warp_size;
+        const std::uint32_t at = low + lane * step;
+        const bool right = at >= high || (above ? keys[at] > key : keys[at] >= key);
+        const unsigned rights = __ballot_sync(all_lanes, right);
+        const auto first =
+            rights == 0 ? warp_size : static_cast<unsigned>(__ffs(static_cast<int>(rights))) - 1;
+        const std::uint32_t end = low + first * step;
+        if (first == 0) return low;
+        high = end < high ? end : high;
+        low = low + (first - 1) * step + 1;
+    }
+    return low;
+}
+
+/// What the lists are made from, and where everything goes.
+template <class Key, IndexType Index>
+struct ListJob {
+    const Key* keys;              ///< [lookups] ascending
+    const std::uint32_t* places;  ///< [lookups] bags, or positions if `by_position`
+    std::uint32_t lookups;
+    std::uint32_t segment;  ///< keys that ascend together: all, or those of a feature
+    bool by_position;
+    bool one_tier;      ///< the tier is that of the first value; else it is the key's top bit
+    unsigned row_bits;  ///< of a key, below the tier's
+    Bags<Index> batch;
+    const std::uint32_t* bag_at;  ///< [lookups] of each position, where bags are jagged
+    volatile std::uint64_t* found;
+    Index* rows;
+    std::uint32_t* begin;
+    std::uint32_t* bags;      ///< written if `by_position`
+    std::uint32_t* ordinals;  ///< null: not asked for
+    WorkLists lists;
+};
+
+inline constexpr unsigned list_threads = 256;
+
+/// Sums over the threads before this one, of two words; `total` gets the sums over all.
+struct TwoSums {
+    std::uint64_t a;
+    std::uint64_t b;
+};
+__device__ inline TwoSums scan_block(TwoSums mine, TwoSums* warps, TwoSums& total) {
+    const unsigned lane = threadIdx.x % warp_size;
+    const unsigned warp = threadIdx.x / warp_size;
+    TwoSums sum = mine;
+    for (unsigned step = 1; step < warp_size; step *= 2) {
+        const std::uint64_t a = __shfl_up_sync(all_lanes, sum.a, step);
+        const std::uint64_t b = __shfl_up_sync(all_lanes, sum.b, step);
+        if (lane >= step) {
+            sum.a += a;
+            sum.b += b;
+        }
+    }
+    if (lane == warp_size - 1) warps[warp] = sum;
+    __syncthreads();
+    TwoSums before{0, 0};
+    total = {0, 0};
+    for (unsigned w = 0; w < list_threads / warp_size; ++w) {
+        if (w < warp) {
+            before.a += warps[w].a;
+            before.b += warps[w].b;
+        }
+        total.a += warps[w].a;
+        total.b += warps[w].b;
+    }
+    return {before.a + sum.a - mine.a, before.b + sum.b - mine.b};
+}
+
+/// Makes rows, beginnings and lists from sorted keys.
+/// @par Launch a block per tile of list_threads * Items keys; tiles tell one another of their rows
+template <unsigned Items, class Key, IndexType Index>
+__global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> job) {
+    constexpr std::uint32_t tile_keys = list_threads * Items;
+    constexpr unsigned field = 12;  // bits of a count in a word of counts
+    static_assert(tile_keys < (1u << field));
+    __shared__ Key keys[tile_keys + 2];
+    __shared__ std::uint32_t starts[tile_keys + 2];  // of the row that came in, the tile's own, the end
+    __shared__ std::uint32_t warp_rows[list_threads / warp_size];
+    __shared__ TwoSums warp_sums[list_threads / warp_size];
+    __shared__ std::uint32_t shared_before;
+    __shared__ std::uint32_t bases[sizeof(ListSizes) / sizeof(std::uint32_t)];
+
+    const std::uint32_t tile = blockIdx.x;
+    const std::uint32_t first = tile * tile_keys;
+    const std::uint32_t count = min(job.lookups - first, tile_keys);
+    const unsigned thread = threadIdx.x;
+    const unsigned lane = thread % warp_size;
+    const unsigned warp = thread / warp_size;
+    for (std::uint32_t i = thread; i < count + 2; i += list_threads) {
+        const std::uint32_t at = first + i;  // one past: keys[0] is the key before the tile
+        if (at >= 1 && at - 1 < job.lookups) keys[i] = job.keys[at - 1];
+    }
+    __syncthreads();
+
+    // Which keys begin a row, and how many do so before this thread's.
+    unsigned heads = 0;
+#pragma unroll
+    for (unsigned k = 0; k < Items; ++k) {
+        const std::uint32_t i = thread * Items + k;
+        const bool head = i < count && (first + i == 0 || keys[i + 1] != keys[i]);
+        heads |= head ? 1u << k : 0u;
+    }
+    auto rows_in_warp = static_cast<std::uint32_t>(__popc(heads));
+    for (unsigned step = 1; step < warp_size; step *= 2) {
+        const std::uint32_t other = __shfl_up_sync(all_lanes, rows_in_warp, step);
+        if (lane >= step) rows_in_warp += other;
+    }
+    if (lane == warp_size - 1) warp_rows[warp] = rows_in_warp;
+    __syncthreads();
+    std::uint32_t row = rows_in_warp - static_cast<std::uint32_t>(__popc(heads));
+    std::uint32_t own = 0;
+    for (unsigned w = 0; w < list_threads / warp_size; ++w) {
+        if (w < warp) row += warp_rows[w];
+        own += warp_rows[w];
+    }
+    if (thread == 0) job.found[tile] = (tile == 0 ? all_rows : own_rows) | own;
+    {
+        std::uint32_t r = row;
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            if ((heads >> k & 1u) != 0) starts[++r] = first + thread * Items + k;
+        }
+    }
+    // Three warps look outside the tile: for the rows before, where the row that came in begins, and where
+    // the last one ends.
+    const bool came_in = first != 0 && keys[1] == keys[0];
+    const bool goes_on = first + count < job.lookups && keys[count + 1] == keys[count];
+    if (warp == 0) {
+        const std::uint32_t before = rows_before(job.found, tile);
+        if (lane == 0) {
+            if (tile != 0) job.found[tile] = all_rows | (before + own);
+            shared_before = before;
+            if (first + count == job.lookups) {
+                job.lists.sizes->rows = before + own;
+                job.begin[before + own] = job.lookups;
+            }
+        }
+    } else if (warp == 1) {
+        const std::uint32_t low = first / job.segment * job.segment;
+        const std::uint32_t begin = came_in ? search_keys<false>(job.keys, low, first, keys[1]) : first;
+        if (lane == 0) starts[0] = begin;
+    } else if (warp == 2) {
+        const std::uint32_t last = first + count - 1;
+        const std::uint32_t high = min(last / job.segment * job.segment + job.segment, job.lookups);
+        const std::uint32_t end =
+            goes_on ? search_keys<true>(job.keys, last + 2, high, keys[count]) : last + 1;
+        if (lane == 0) starts[own + 1] = end;
+    }
+    __syncthreads();
+
+    // What each key adds to the lists: one word counts short rows by class, one the entries of long rows.
+    TwoSums mine{0, 0};
+    {
+        std::uint32_t r = row;
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = first + thread * Items + k;
+            r += heads >> k & 1u;
+            if (i >= first + count) break;
+            const std::uint32_t begin = starts[r];
+            const std::uint32_t size = starts[r + 1] - begin;
+            const std::uint32_t at = i - begin;
+            if (size <= short_terms) {
+                const auto of =
+                    size == 1 ? 0u : static_cast<unsigned>(32 - __clz(static_cast<int>(size - 1)));
+                if (at == 0) mine.a += std::uint64_t{1} << (of * field);
+            } else if (at % block_terms == 0) {
+                mine.b += 1;
+                if (size > block_terms && at % span_terms == 0) mine.b += std::uint64_t{1} << field;
+                if (size > span_terms && at == 0) mine.b += std::uint64_t{1} << (2 * field);
+            }
+        }
+    }
+    TwoSums total;
+    TwoSums at_list = scan_block(mine, warp_sums, total);
+    if (thread < size_classes + 3) {
+        const bool is_short = thread < size_classes;
+        const unsigned shift = (is_short ? thread : thread - size_classes) * field;
+        const auto add =
+            static_cast<std::uint32_t>((is_short ? total.a : total.b) >> shift) & ((1u << field) - 1);
+        std::uint32_t* const size =
+            is_short ? &job.lists.sizes->shorts[thread] : &job.lists.sizes->blocks + (thread - size_classes);
+        bases[thread] = add == 0 ? 0 : atomicAdd(size, add);
+    }
+    __syncthreads();
+
+    const std::uint32_t before = shared_before;
+    const Index tier = job.one_tier ? job.batch.values()[0] & fast_bit<Index> : Index{0};
+    const auto take = [](std::uint64_t& word, unsigned of, const std::uint32_t* base) {
+        const auto at = static_cast<std::uint32_t>(word >> (of * field)) & ((1u << field) - 1);
+        word += std::uint64_t{1} << (of * field);
+        return base[of] + at;
+    };
+    std::uint32_t r = row;
+#pragma unroll
+    for (unsigned k = 0; k < Items; ++k) {
+        const std::uint32_t i = first + thread * Items + k;
+        const bool head = (heads >> k & 1u) != 0;
+        r += head ? 1u : 0u;
+        if (i >= first + count) break;
+        const std::uint32_t begin = starts[r];
+        const std::uint32_t size = starts[r + 1] - begin;
+        const std::uint32_t at = i - begin;
+        const std::uint32_t number = before + r - 1;  // of the row, in the batch
+        if (head) {
+            const Key key = keys[i - first + 1];
+            Index located = static_cast<Index>(key);
+            if (!job.one_tier && (key >> job.row_bits) != 0) {
+                located = static_cast<Index>(key ^ (Key{1} << job.row_bits)) | fast_bit<Index>;
+            }
+            job.rows[number] = located | tier;
+            job.begin[number] = i;
+        }
+        if (size <= short_terms) {
+            const auto of = size == 1 ? 0u : static_cast<unsigned>(32 - __clz(static_cast<int>(size - 1)));
+            if (at == 0) {
+                job.lists.shorts[of][take(at_list.a, of, bases)] = {number, i | (size - 1)
+                                                                                    << (32 - size_bits)};
+            }
+        } else if (at % block_terms == 0) {
+            const std::uint32_t* const base = bases + size_classes;
+            const std::uint32_t block = at / block_terms;
+            const std::uint32_t left = size - at;
+            job.lists.blocks[take(at_list.b, 0, base)] = {
+                number, i, min(left, block_terms), size > block_terms ? block_place(begin, block) : no_place};
+            if (size > block_terms && at % span_terms == 0) {
+                const std::uint32_t terms = (min(left, span_terms) + block_terms - 1) / block_terms;
+                job.lists.spans[take(at_list.b, 1, base)] = {
+                    number, block_place(begin, block), terms,
+                    size > span_terms ? span_place(begin, at / span_terms) : no_place};
+            }
+            if (size > span_terms && at == 0) {
+                job.lists.towers[take(at_list.b, 2, base)] = {number, span_place(begin, 0),
+                                                              (size + span_terms - 1) / span_terms, no_place};
+            }
+        }
+    }
+    if (job.by_position || job.ordinals != nullptr) {
+        // Once more, from the first key of the thread on: what belongs to every look-up.
+        r = row;
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = first + thread * Items + k;
+            r += heads >> k & 1u;
+            if (i >= first + count) break;
+            const std::uint32_t place = job.places[i];
+            if (job.by_position) {
+                job.bags[i] = job.batch.is_fixed() ? place / static_cast<std::uint32_t>(job.batch.bag_size())
+                                                   : job.bag_at[place];
+            }
+            if (job.ordinals != nullptr) job.ordinals[place] = before + r - 1;
+        }
+    }
+}
+
+/// Keys of a tile: small ones where there would be few.
+template <class Key, IndexType Index>
+void queue_lists(On on, const ListJob<Key, Index>& job) {
+    const auto launch = [&](auto items) {
+        constexpr unsigned of_thread = decltype(items)::value;
+        const std::uint32_t tiles = ceil_div<std::uint32_t>(job.lookups, list_threads * of_thread);
+        make_lists<of_thread, Key, Index><<<tiles, list_threads, 0, on.stream>>>(job);
+    };
+    if (job.lookups < (1u << 19)) {
+        launch(std::integral_constant<unsigned, 4>{});
+    } else {
+        launch(std::integral_constant<unsigned, 8>{});
+    }
+    check_launch("make_lists");
+}
+/// The most tiles of a batch.
+[[nodiscard]] constexpr std::size_t most_tiles(std::size_t lookups) {
+    return lookups / (list_threads * 4) + 1;
+}
+
+}  // namespace fae::inline FAE_ABI::cuda::detail

@@ -26,25 +26,15 @@
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
 #include "fae/core/matrix_view.hpp"
-#include "fae/core/random.hpp"
 #include "fae/core/span.hpp"
 #include "fae/memory/buffer.hpp"
+#include "fae/models/dense_parameters.hpp"
 #include "fae/models/dlrm_shape.hpp"
 #include "fae/models/interaction.hpp"
 #include "fae/models/mlp.hpp"
 #include "fae/ops/optimizer.hpp"
 
 namespace fae::inline FAE_ABI {
-
-/// One weight matrix [outputs, inputs] or bias [1, outputs] of a model, row-major without padding.
-template <class T>
-struct Parameter {
-    std::string name;  ///< "bottom.0.weight", "bottom.0.bias", ..., "top.2.bias"
-    std::size_t rows = 0;
-    std::size_t columns = 0;
-    Span<T> values;
-    Span<T> state;  ///< Adagrad's accumulators, as long as values; empty under SGD
-};
 
 /// A DLRM without its embeddings: bottom MLP (ReLU after every layer), dot interaction, top MLP (ReLU between
 /// layers, sigmoid after the last), mean binary cross-entropy. Every optimizer kind but SGD means Adagrad
@@ -68,8 +58,10 @@ class Dlrm {
         });
         make_layers();
         make_buffers();
-        const std::uint64_t key = mix64(seed ^ 0x64656E7365u);
-        for (std::size_t l = 0; l < layers_.size(); ++l) layers_[l].initialise(key, l, values_of(l));
+        for (std::size_t l = 0; l < layers_.size(); ++l) {
+            detail::draw_layer(detail::dense_key(seed), l, layers_[l].in(), layers_[l].out(), values_of(l),
+                               values_of(l) + layers_[l].bias_offset());
+        }
     }
 
     [[nodiscard]] const DlrmShape& shape() const { return shape_; }
@@ -343,9 +335,7 @@ class Dlrm {
     [[nodiscard]] std::vector<Parameter<U>> list_parameters(U* values, U* state) const {
         std::vector<Parameter<U>> list;
         for (std::size_t l = 0; l < layers_.size(); ++l) {
-            const bool top = l > last_bottom();
-            const std::size_t number = top ? l - shape_.bottom.size() : l;
-            const std::string name = concat(top ? "top." : "bottom.", number);
+            const std::string name = detail::layer_name(shape_, l);
             const auto add = [&](const char* kind, std::size_t rows, std::size_t columns, std::size_t at) {
                 const std::size_t size = rows * columns;
                 list.push_back({name + kind, rows, columns, {values + at, size}, {}});

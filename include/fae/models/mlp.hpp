@@ -9,13 +9,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
 
 #include "fae/core/config.hpp"
 #include "fae/core/matrix_view.hpp"
-#include "fae/core/random.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/memory/buffer.hpp"
@@ -83,20 +80,6 @@ class DenseLayer {
     [[nodiscard]] MatrixView<const T> output(Slice s) const { return output_.rows(s.first, s.count); }
     /// The gradient of this layer's result, before ReLU once `mask` has been called.
     [[nodiscard]] MatrixView<T> gradient(Slice s) { return gradient_.rows(s.first, s.count); }
-
-    /// Weights from N(0, sqrt(2 / (in + out))), biases from N(0, sqrt(1 / out)).
-    void initialise(std::uint64_t key, std::uint64_t layer, T* values) const {
-        Philox weight_bits(key, 2 * layer);
-        const double weight_scale = std::sqrt(2.0 / static_cast<double>(in_ + out_));
-        for (std::size_t i = 0; i < weights(); ++i) {
-            values[i] = static_cast<T>(weight_scale * weight_bits.normal());
-        }
-        Philox bias_bits(key, 2 * layer + 1);
-        const double bias_scale = std::sqrt(1.0 / static_cast<double>(out_));
-        for (std::size_t i = 0; i < out_; ++i) {
-            values[bias_offset() + i] = static_cast<T>(bias_scale * bias_bits.normal());
-        }
-    }
 
     /// Fills output(s) from the slice's input x [count, in].
     [[gnu::noinline]] void forward(const T* values, MatrixView<const T> x, Slice s) {

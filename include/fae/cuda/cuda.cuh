@@ -8,6 +8,7 @@
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/embedding_bag.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/graph.hpp"
 #include "fae/cuda/hot_set.hpp"
 #include "fae/cuda/profile.cuh"
 #include "fae/cuda/space.hpp"

@@ -22,7 +22,7 @@
 namespace peak {
 
 /// The distances that are tried, in look-ups; the best counts.
-inline constexpr std::size_t distances[] = {8, 16, 32, 64};
+inline constexpr std::size_t distances[] = {8, 16, 32, 64, 128};
 
 typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
 

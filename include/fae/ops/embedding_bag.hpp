@@ -125,7 +125,7 @@ template <class T, IndexType Index>
 void pool_bags(PoolKernel<T> kernel, const RowSource<T>& source, const Bags<Index>& bags, Pooling pooling,
                MatrixView<T> out, std::size_t bag, std::size_t end) {
     constexpr std::size_t most = 256;
-    constexpr std::size_t most_ahead = 32;
+    constexpr std::size_t most_ahead = 128;
     const std::size_t dim = out.columns();
     const std::size_t ahead = rows_ahead(dim * sizeof(T), most_ahead);
     const bool aligned = begin_at_lines(source);

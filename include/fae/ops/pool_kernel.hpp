@@ -40,7 +40,7 @@ template <class T>
 
 /// How many rows to fetch ahead: enough to hide a miss, few enough to stay in the first-level cache.
 [[nodiscard]] constexpr std::size_t rows_ahead(std::size_t row_bytes, std::size_t most) {
-    const std::size_t fit = 8192 / (row_bytes + 64);
+    const std::size_t fit = 16384 / (row_bytes + 64);
     return fit < 2 ? 2 : fit > most ? most : fit;
 }
 

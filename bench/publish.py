@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs benchmarks and writes what they said to bench/results/<name>.json, from which the README's table is made.
+
+    python3 bench/publish.py                # all of them, with the release preset's programs
+    python3 bench/publish.py parse count    # some
+    cmake -D ROOT=. -D WRITE=ON -P cmake/check_results.cmake      # then the table
+
+A result holds the machine, date, commit and command, and figures; a figure holds what was measured, its value with the
+single runs behind it, and what is asked of it. The tree must be clean but for results and the README, so that the
+commit names what ran. `torch` needs a Python with torch: --python.
+"""
+import argparse
+import datetime
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def output_of(*command):
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def figure(what, runs, unit, asked, digits, worst=statistics.median):
+    """A figure of several runs: their median, or the worst of them where each must hold."""
+    value = worst(runs)
+    return {"what": what, "value": value, "shown": f"{value:,.{digits}f} {unit}".strip(), "asked": asked,
+            "runs": [float(f"{run:.6g}") for run in runs]}
+
+
+class GoogleBenchmark:
+    """Figures from counters of a program of bench/: rows of (what, filter, counter, factor, unit, asked, digits, worst).
+
+    All runs that the filter finds count."""
+
+    def __init__(self, title, program, rows, repetitions=5):
+        self.title, self.program, self.rows, self.repetitions = title, program, rows, repetitions
+
+    def command(self, options):
+        wanted = "|".join(dict.fromkeys(row[1] for row in self.rows))
+        return [f"{options.build}/bench/{self.program}_bench", f"--benchmark_filter={wanted}",
+                f"--benchmark_repetitions={self.repetitions}", "--benchmark_format=json"]
+
+    def figures(self, options):
+        said = json.loads(output_of(*self.command(options)))
+        runs = [run for run in said["benchmarks"] if run["run_type"] == "iteration"]
+        bad = [run["name"] for run in runs if run.get("error_occurred")]
+        if bad:
+            sys.exit(f"{self.program}: wrong result in {bad[0]}")
+        made = []
+        for what, wanted, counter, factor, unit, asked, digits, worst in self.rows:
+            values = [run[counter] * factor for run in runs if re.search(wanted, run["name"]) and counter in run]
+            if not values:
+                sys.exit(f"{self.program}: no run of {wanted} has {counter}")
+            made.append(figure(what, values, unit, asked, digits, worst))
+        return made
+
+
+class Torch:
+    title = "embedding bags beside PyTorch's"
+    asked = {"forward": "≥ 4", "backward": "≥ 10"}
+    names = {"forward": "forward", "backward": "index, backward and SGD"}
+
+    def command(self, options):
+        return [options.python, "bench/peers/torch_cpu.py", "--bench", f"{options.build}/bench/ops/embedding_bag_bench",
+                "--rounds", "5", "--json", "OUT"]
+
+    def figures(self, options):
+        with tempfile.NamedTemporaryFile(suffix=".json") as out:
+            output_of(*[out.name if word == "OUT" else word for word in self.command(options)])
+            said = json.load(open(out.name, encoding="utf-8"))
+        made = []
+        for one in said["figures"]:
+            shape = re.sub(r"/rows:[0-9]+|/bag:1(?=/)", "", one["shape"]).replace("/", ", ").replace(":", " ")
+            threads = "1 thread" if one["threads"] == 1 else f"{one['threads']} threads"
+            line = figure(f"{self.names[one['direction']]}, {shape}, {threads}: times PyTorch {said['torch']}",
+                          one["ratios"], "x", self.asked[one["direction"]], 1)
+            line["fae_Mlookups"] = round(one["fae_Mlookups"], 1)
+            line["torch_Mlookups"] = round(one[f"torch_{one['torch_faster_way']}_Mlookups"], 1)
+            made.append(line)
+        return made
+
+
+class Preparation:
+    """profile + calibrate + classify + pack beside one training epoch, by the demo's synthetic command line."""
+    title = "preparation beside training"
+
+    def command(self, options):
+        return [f"{options.build}/examples/train_dlrm", "--synthetic", "kaggle", "--inputs", "200000", "--model", "rmc2",
+                "--budget", "64MiB", "--epochs", "1", "--json", "OUT"]
+
+    def figures(self, options):
+        shares = []
+        for _ in range(3):
+            with tempfile.NamedTemporaryFile(suffix=".json") as out:
+                output_of(*[out.name if word == "OUT" else word for word in self.command(options)])
+                seconds = json.load(open(out.name, encoding="utf-8"))["seconds"]
+            parts = [seconds[part] for part in ("profile", "calibrate", "classify", "pack")]
+            shares.append(100 * sum(parts) / seconds["train"])
+        return [figure("profile, calibrate, classify and pack, of one epoch of rmc2 (200,000 inputs)", shares, "%",
+                       "≤ 5 %", 1)]
+
+
+def furthest(values):
+    return max(values, key=abs)
+
+
+def share(what, name, wanted):
+    return (f"{what}, {name}", wanted, "peak_share", 100, "% of the peak", "≥ 60 %", 0, statistics.median)
+
+
+KAGGLE = r"kaggle/.*/batch:4096/.*/zipf:1.05"
+WIDE = r"wide/.*/zipf:1.05"
+COUNT = r"count/spread-ids/bits:32/cpu/threads:1/kaggle/zipf:1.05"
+CLASSIFY = r"classify/tables/cpu/threads:1"
+LEARNING = r"learning/adagrad/lr:0.02/epochs:1/batch:1024/decay:0/"
+
+PUBLICATIONS = {
+    "parse": GoogleBenchmark("Criteo text to columns", "io/criteo", [
+        ("parse Criteo text with log(1 + x), one core", r"parse/columns_and_log", "bytes_per_second", 1e-6, "MB/s",
+         "≥ 300", 0, statistics.median)]),
+    "count": GoogleBenchmark("counting at Kaggle's row counts", "profile/profiler", [
+        ("count inputs of 26 look-ups, one core", COUNT, "items_per_second", 1e-6, "M inputs/s", "≥ 5", 1,
+         statistics.median),
+        ("profile", COUNT, "profile_bytes_a_row", 1, "B a row", "≤ 4", 1, max)]),
+    "classify": GoogleBenchmark("classifying at Kaggle's row counts", "classify/inputs", [
+        ("classify inputs of 26 look-ups, one core, slowest of the budgets 16 MiB to 1 GiB", CLASSIFY,
+         "items_per_second", 1e-6, "M inputs/s", "≥ 8", 1, min),
+        ("hot membership", CLASSIFY, "index_bits_a_row", 1, "bits a row", "≤ 1.5", 2, max)], repetitions=3),
+    "embedding_bag": GoogleBenchmark("embedding bags beside plain gather and scatter", "ops/embedding_bag", [
+        share("forward, one core", "Kaggle's tables, dim 16", f"^embedding_bag/forward/cpu/{KAGGLE}"),
+        share("forward, one core", "26 rows a bag, dim 64", f"^embedding_bag/forward/cpu/{WIDE}"),
+        share("fused backward and SGD, one core", "Kaggle's tables, dim 16",
+              f"^embedding_bag/backward_step/sgd/cpu/{KAGGLE}"),
+        share("fused backward and SGD, one core", "26 rows a bag, dim 64",
+              f"^embedding_bag/backward_step/sgd/cpu/{WIDE}")]),
+    "torch_cpu": Torch(),
+    "learning": GoogleBenchmark("what training learns", "models/learning", [
+        ("AUC short of Bayes, synthetic small, 1 M inputs, Adagrad 0.02, one epoch, worst of five seeds, both orders",
+         LEARNING, "bayes_gap", 1, "", "≤ 0.01", 4, max),
+        ("AUC of order fae short of shuffled, furthest of five seeds", LEARNING, "order_loss", 1, "", "within 0.002", 4,
+         furthest),
+        ("hot inputs there, least of five seeds", LEARNING, "hot_inputs", 100, "%", "40 to 60 %", 0, min)],
+        repetitions=1),
+    "preparation": Preparation(),
+}
+
+
+def machine(build):
+    """The processor, the system, and what compiled the programs."""
+    cpu = open("/proc/cpuinfo", encoding="utf-8").read()
+    field = lambda name: re.search(rf"^{name}\s*: (.*)$", cpu, re.MULTILINE).group(1)
+    cache = open(os.path.join(ROOT, build, "CMakeCache.txt"), encoding="utf-8").read()
+    entry = lambda name: (re.search(rf"^{name}:\w+=(.*)$", cache, re.MULTILINE) or [None, ""])[1]
+    flags = f"{entry('CMAKE_CXX_FLAGS')} {entry('CMAKE_CXX_FLAGS_RELEASE')}".split()
+    if entry("FAE_NATIVE") == "ON":
+        flags.append("-march=native")
+    widest = next((name for name in ("avx512f", "avx2", "sse2") if name in field("flags").split()), "")
+    return {"cpu": f"{field('model name')} (family {field('cpu family')}, model {field('model')}, {widest})",
+            "cores": os.cpu_count(),
+            "memory_GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "compiler": output_of(entry("CMAKE_CXX_COMPILER"), "--version").splitlines()[0],
+            "flags": " ".join(flags)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PUBLICATIONS))
+    parser.add_argument("--build", default="build/release")
+    parser.add_argument("--python", default=sys.executable, help="a Python with torch")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in PUBLICATIONS]
+    if unknown:
+        parser.error(f"nothing is called {unknown[0]}")
+    changed = [line for line in output_of("git", "status", "--porcelain").splitlines()
+               if not line[3:].startswith(("bench/results/", "README.md"))]
+    if changed:
+        sys.exit(f"commit first: {changed[0]}")
+    commit = output_of("git", "rev-parse", "--short=12", "HEAD").strip()
+    for name in options.names or PUBLICATIONS:
+        of = PUBLICATIONS[name]
+        command = of.command(options)
+        if command[0] == options.python:
+            command = ["python3", *command[1:]]
+        result = {"title": of.title, "date": datetime.date.today().isoformat(), "commit": commit,
+                  "command": " ".join(command), "machine": machine(options.build), "figures": of.figures(options)}
+        path = os.path.join(ROOT, "bench", "results", f"{name}.json")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(result, out, indent=1, ensure_ascii=False)
+            out.write("\n")
+        for line in result["figures"]:
+            print(f"{name}: {line['what']}: {line['shown']} (asked {line['asked']})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

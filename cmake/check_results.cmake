@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fails where the README's table of figures is not what bench/results/*.json give:
+#
+#   cmake -D ROOT=<repository> -P cmake/check_results.cmake
+#   cmake -D ROOT=<repository> -D WRITE=ON -P cmake/check_results.cmake      # makes it so
+#
+# The table stands between the lines <!-- results --> and <!-- /results -->. bench/publish.py writes the results.
+cmake_minimum_required(VERSION 3.25)
+
+file(GLOB results "${ROOT}/bench/results/*.json")
+if(NOT results)
+  message(FATAL_ERROR "results: no file bench/results/*.json")
+endif()
+list(SORT results)
+
+# Each machine in the order in which results name it; a figure's row names its machine by number.
+set(machines "")
+set(rows "")
+foreach(result IN LISTS results)
+  cmake_path(GET result FILENAME name)
+  file(READ "${result}" json)
+  foreach(part IN ITEMS cpu cores memory_GiB compiler flags)
+    string(JSON ${part} GET "${json}" machine ${part})
+  endforeach()
+  foreach(part IN ITEMS date commit command)
+    string(JSON ${part} GET "${json}" ${part})
+  endforeach()
+  set(machine "${cpu}, ${cores} cores, ${memory_GiB} GiB; ${compiler}, `${flags}`")
+  string(JSON gpu ERROR_VARIABLE no_gpu GET "${json}" machine gpu)
+  if(NOT no_gpu)
+    string(PREPEND machine "${gpu}; ")
+  endif()
+  string(REPLACE ";" ":" machine "${machine}")
+  if(NOT machine IN_LIST machines)
+    list(APPEND machines "${machine}")
+  endif()
+  list(FIND machines "${machine}" number)
+  math(EXPR number "${number} + 1")
+  string(JSON count LENGTH "${json}" figures)
+  math(EXPR last "${count} - 1")
+  foreach(i RANGE ${last})
+    foreach(part IN ITEMS what shown asked)
+      string(JSON ${part} GET "${json}" figures ${i} ${part})
+    endforeach()
+    string(APPEND rows "| ${what} | ${shown} | ${asked} | ${number} | [${name}](bench/results/${name}), ${date} |\n")
+  endforeach()
+endforeach()
+
+set(table "| what | measured | asked | machine | result |\n| --- | --- | --- | --- | --- |\n${rows}\n")
+set(number 0)
+foreach(machine IN LISTS machines)
+  math(EXPR number "${number} + 1")
+  string(APPEND table "Machine ${number}: ${machine}.\n")
+endforeach()
+
+file(READ "${ROOT}/README.md" readme)
+set(begin "<!-- results -->\n")
+set(end "<!-- /results -->\n")
+string(FIND "${readme}" "${begin}" from)
+string(FIND "${readme}" "${end}" to)
+if(from EQUAL -1 OR to LESS from)
+  message(FATAL_ERROR "results: README.md has no lines <!-- results --> and <!-- /results -->")
+endif()
+string(LENGTH "${begin}" length)
+math(EXPR from "${from} + ${length}")
+math(EXPR length "${to} - ${from}")
+string(SUBSTRING "${readme}" ${from} ${length} printed)
+
+if(WRITE)
+  string(SUBSTRING "${readme}" 0 ${from} before)
+  string(SUBSTRING "${readme}" ${to} -1 after)
+  file(WRITE "${ROOT}/README.md" "${before}${table}${after}")
+elseif(NOT printed STREQUAL table)
+  message(FATAL_ERROR "results: README.md's table of figures is not what bench/results give: "
+    "run cmake -D ROOT=. -D WRITE=ON -P cmake/check_results.cmake")
+endif()
+string(REGEX MATCHALL "\n" lines "${rows}")
+list(LENGTH lines count)
+message(STATUS "results: ${count} figures in the README's table")

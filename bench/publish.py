@@ -69,7 +69,7 @@ class Torch:
 
     def command(self, options):
         return [options.python, "bench/peers/torch_cpu.py", "--bench", f"{options.build}/bench/ops/embedding_bag_bench",
-                "--rounds", "5", "--json", "OUT"]
+                "--rounds", "3", "--json", "OUT"]
 
     def figures(self, options):
         with tempfile.NamedTemporaryFile(suffix=".json") as out:

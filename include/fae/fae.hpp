@@ -103,6 +103,7 @@
 #include "fae/table/dirty_slots.hpp"
 #include "fae/table/hot_cold_table.hpp"
 #include "fae/table/placement.hpp"
+#include "fae/table/record_copy.hpp"
 #include "fae/table/static_placement.hpp"
 #include "fae/table/table_tiers.hpp"
 #include "fae/trace/format.hpp"

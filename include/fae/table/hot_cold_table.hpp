@@ -305,7 +305,7 @@ class HotColdTable : public TableTiers<T, P> {
             std::copy_n(up ? home.state_of(row) : fast.state_of(slot), layout_.state,
                         up ? fast.state_of(slot) : home.state_of(row));
         });
-        return this->synchronised();
+        return this->synchronised(dirty_.count());
     }
 };
 

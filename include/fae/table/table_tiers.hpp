@@ -206,9 +206,9 @@ class TableTiers {
         return slots_ != 0 && !homes_.empty() && newest_ != Newest::both && newest_ != target;
     }
     // Ends a synchronisation that moved the marked rows.
-    [[nodiscard]] SyncReport synchronised() {
+    [[nodiscard]] SyncReport synchronised(std::uint64_t rows) {
         SyncReport report;
-        report.rows = dirty_.count();
+        report.rows = rows;
         report.bytes = report.rows * (layout_.dim + layout_.state) * sizeof(T);
         dirty_.clear();
         newest_ = Newest::both;

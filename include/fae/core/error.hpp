@@ -67,6 +67,7 @@ struct FormatError : Error {
 template <class... Parts>
 [[nodiscard]] std::string concat(const Parts&... parts) {
     std::ostringstream text;
+    text.exceptions(std::ios_base::badbit);  // a stream that finds no memory keeps that to itself otherwise
     (text << ... << parts);
     return std::move(text).str();
 }

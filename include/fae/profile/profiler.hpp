@@ -80,10 +80,12 @@ class AccessProfiler {
     [[nodiscard]] std::uint64_t inputs_counted() const { return inputs_counted_; }
 
     /// The profile of all that was added. The profiler starts again from nothing.
+    /// @throws std::bad_alloc: what was added is still there
     [[nodiscard]] AccessProfile<count_type> finish() {
-        AccessProfile<count_type> profile(space_, counter_.take(), std::move(table_accesses_),
+        AccessProfiler next(space_);  // what may fail comes first: nothing is lost then
+        AccessProfile<count_type> profile(std::move(space_), counter_.take(), std::move(table_accesses_),
                                           inputs_counted_, inputs_seen_);
-        *this = AccessProfiler(std::move(space_));
+        *this = std::move(next);
         return profile;
     }
 

@@ -157,7 +157,7 @@ class FaeReader {
         std::memcpy(&length, text.data(), sizeof length);
         text = text.subspan(sizeof length, text.size() - sizeof length);
         if (text.size() < length) frame_.fail_in(s, concat("ends within a string of ", length, " bytes"));
-        const std::string taken(reinterpret_cast<const char*>(text.data()), length);
+        std::string taken(reinterpret_cast<const char*>(text.data()), length);
         text = text.subspan(length, text.size() - length);
         return taken;
     }

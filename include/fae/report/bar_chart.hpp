@@ -38,9 +38,9 @@ struct BarChart {
     std::vector<std::string> remarks{};
 };
 
-/// The chart as an svg element for a page that includes chart_css().
-[[nodiscard]] inline std::string svg(const BarChart& chart, ChartSize size) {
-    using namespace detail;
+namespace detail {
+
+[[nodiscard]] inline std::string draw_bar_chart(const BarChart& chart, ChartSize size) {
     const bool narrow = size == ChartSize::narrow;
     const double width = chart_width(size);
     Markup out;
@@ -135,6 +135,13 @@ struct BarChart {
     }
     y += draw_remarks(out, remarks, y + 2.0, width);
     return svg_document(chart.title, chart.description, size, std::ceil(y + 4.0), out.take());
+}
+
+}  // namespace detail
+
+/// The chart as an svg element for a page that includes chart_css().
+[[nodiscard]] inline std::string svg(const BarChart& chart, ChartSize size) {
+    return detail::draw_bar_chart(chart, size);
 }
 
 }  // namespace report

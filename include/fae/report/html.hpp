@@ -206,7 +206,6 @@ inline void write_section(Markup& out, const Section& section) {
 }  // namespace detail
 
 inline std::string HtmlReport::html() const {
-    using namespace detail;
     Markup out;
     out.raw("<!DOCTYPE html>\n").open("html", {{"lang", "en"}}).line_break();
     out.open("head").line_break();
@@ -220,7 +219,7 @@ inline std::string HtmlReport::html() const {
     out.leaf("meta", {{"name", "generator"}, {"content", "fae " + std::string(version)}}).line_break();
     out.leaf("link", {{"rel", "icon"}, {"href", "data:,"}}).line_break();
     out.element("title", {}, title).line_break();
-    out.open("style").raw(chart_css()).raw(page_css()).close().line_break();
+    out.open("style").raw(chart_css()).raw(detail::page_css()).close().line_break();
     out.close().line_break();
     out.open("body").line_break().open("main").line_break();
     out.open("header").element("h1", {}, title);
@@ -239,8 +238,8 @@ inline std::string HtmlReport::html() const {
         }
         out.close().line_break();
     }
-    write_paragraphs(out, introduction);
-    for (const Section& section : sections) write_section(out, section);
+    detail::write_paragraphs(out, introduction);
+    for (const Section& section : sections) detail::write_section(out, section);
     out.close().line_break();
     out.open("footer").text("Written by fae " + std::string(version) + ".").close().line_break();
     out.close().line_break().close().line_break();

@@ -161,7 +161,9 @@ namespace detail {
 /// How accesses are spread: the largest tables in one chart, the others, six a chart, folded; all of them in
 /// a table.
 [[nodiscard]] inline Section access_section(const AccessCurves& curves) {
-    using namespace detail;
+    using detail::access_chart;
+    using detail::plural;
+    using detail::ratio;
     std::vector<const AccessCurve*> order;
     AccessCurve all;
     for (const AccessCurve& table : curves.tables) {

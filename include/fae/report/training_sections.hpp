@@ -129,7 +129,8 @@ namespace detail {
 
 /// Loss over time, with hot and cold segments as a strip below.
 [[nodiscard]] inline Section loss_section(const LossCurve& curve) {
-    using namespace detail;
+    using detail::evenly;
+    using detail::loss_series;
     LineChart chart;
     chart.description = "Steps go to the right, the mean loss of a mini-batch upwards.";
     chart.x = {.label = "step (mini-batches trained)", .unit = Unit::count};

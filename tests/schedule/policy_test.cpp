@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <vector>
 
 using namespace fae;
@@ -55,6 +56,9 @@ TEST_CASE("rate policies: rates outside 1 to 100 are refused with both values") 
     CHECK_THROWS_AS(FixedRate(101), ContractError);
     CHECK_THROWS_AS(LossReactiveRate({.start = 200}), ContractError);
     CHECK_THROWS_AS(LossReactiveRate({.floor = 0}), ContractError);
+    CHECK_THROWS_AS(LossReactiveRate({.falls_to_double = 0}), ContractError);
+    CHECK_THROWS_AS(LossReactiveRate({.tolerance = -1}), ContractError);
+    CHECK_THROWS_AS(LossReactiveRate({.tolerance = std::nan("")}), ContractError);
     FixedRate fixed(25);
     fixed.report(1.0);
     fixed.report(9.0);

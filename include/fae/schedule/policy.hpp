@@ -57,7 +57,8 @@ class LossReactiveRate {
     };
 
     LossReactiveRate() : LossReactiveRate(Options{}) {}
-    /// @throws ContractError unless 1 <= floor <= start <= cap <= 100
+    /// @throws ContractError unless 1 <= floor <= start <= cap <= 100, falls_to_double is at least 1 and
+    ///         tolerance a number of at least 0
     explicit LossReactiveRate(const Options& options) : options_(options), percent_(options.start) {
         require(options.floor >= 1 && options.floor <= options.start && options.start <= options.cap &&
                     options.cap <= 100,
@@ -65,6 +66,10 @@ class LossReactiveRate {
                     return concat("rates are floor ", options.floor, ", start ", options.start, ", cap ",
                                   options.cap, ", expected 1 <= floor <= start <= cap <= 100");
                 });
+        require(options.falls_to_double >= 1 && options.tolerance >= 0, [&] {
+            return concat("falls_to_double is ", options.falls_to_double, " and tolerance ",
+                          options.tolerance, ", expected at least 1 and at least 0");
+        });
     }
 
     [[nodiscard]] unsigned rate() const { return percent_; }

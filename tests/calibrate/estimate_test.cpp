@@ -130,9 +130,43 @@ TEST_CASE("rand_em_box: a table of no more rows than are drawn is counted exactl
         CHECK(estimate.exact);
         CHECK(estimate.upper == rows_at_least(counts, least));
     }
-    options.draws = 1;
-    CHECK_THROWS_AS(fae::RandEmBox<std::uint32_t>(fae::Span<const std::uint32_t>(counts), options),
-                    fae::ContractError);
+}
+
+// Catches draws and confidences from which no bound follows, two-sided ones above all, which half of a wrong
+// confidence makes look right.
+TEST_CASE("rand_em_box: draws and confidences that make no sense are refused") {
+    const std::vector<std::uint32_t> counts = skewed_counts(100000, true);
+    const auto made_with = [&](std::uint32_t draws, std::uint32_t rows, double confidence, bool two_sided) {
+        fae::RandEmBoxOptions options;
+        options.draws = draws;
+        options.rows_per_draw = rows;
+        options.confidence = confidence;
+        options.two_sided = two_sided;
+        return fae::RandEmBox<std::uint32_t>(fae::Span<const std::uint32_t>(counts), options);
+    };
+    CHECK(made_with(2, 1, 0.5, false).rows() == 100000);
+    CHECK_THROWS_AS(made_with(1, 16, 0.9, false), fae::ContractError);
+    CHECK_THROWS_AS(made_with(35, 0, 0.9, false), fae::ContractError);
+    for (const bool two_sided : {false, true}) {
+        for (const double confidence : {-0.5, 0.0, 1.0, std::nan("")}) {
+            CAPTURE(two_sided);
+            CAPTURE(confidence);
+            CHECK_THROWS_AS(made_with(35, 16, confidence, two_sided), fae::ContractError);
+        }
+    }
+}
+
+// Catches divisions by what a caller left at 0.
+TEST_CASE("small tables: a share of 0 is refused, and a table without rows is not small") {
+    fae::CountHistogram table;
+    fae::SmallTables small_tables;
+    CHECK(small_tables.least_worth(table, 64) == 0);
+    table.rows = 10;
+    table.accesses = 64000;
+    CHECK(small_tables.least_worth(table, 64) == 100);
+    CHECK_THROWS_AS((void)small_tables.least_worth(table, 0), fae::ContractError);
+    small_tables.share = 0;
+    CHECK_THROWS_AS((void)small_tables.least_worth(table, 64), fae::ContractError);
 }
 
 // Catches a search that stops early or overshoots, and a budget that real rows exceed.

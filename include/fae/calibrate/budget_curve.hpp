@@ -27,7 +27,9 @@ struct BudgetPoint {
 };
 
 /// The points of several budgets, in their order: what calibrate's reports would say, without the sets.
-/// @cost one linear pass over the counts; O(distinct counts) a budget, and a part of one table
+/// @exec   seq, par: equal results
+/// @cost   one linear pass over the counts; O(distinct counts) a budget, and a part of one table
+/// @throws ContractError as calibrate
 template <Executor E, class Count>
 [[nodiscard]] std::vector<BudgetPoint> budget_curve(const E& exec, Span<const ProfiledSpace<Count>> spaces,
                                                     const std::vector<std::uint64_t>& budgets,

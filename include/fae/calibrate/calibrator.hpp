@@ -233,7 +233,8 @@ template <Executor E, class Count>
 /// @exec   seq, par: equal results
 /// @cost   two linear passes over the counts and a sort of their distinct values; a part of one table a third
 ///         time. Memory: the sets, and 256 KiB a running task
-/// @throws ContractError if a row has 0 bytes, or profiles are of different inputs
+/// @throws ContractError if a row has 0 bytes, profiles are of different inputs, or an option is outside its
+///         range
 /// @source Adnan et al., PVLDB 15(1), 2021: the budget, small tables and thresholds
 template <Executor E, class Count>
 [[nodiscard]] Calibrations calibrate(const E& exec, Span<const ProfiledSpace<Count>> spaces,
@@ -270,7 +271,7 @@ template <Executor E, class Count>
     return made;
 }
 
-/// Chooses the hot rows of one row space.
+/// Chooses the hot rows of one row space; exec, cost and errors as above.
 template <Executor E, class Count>
 [[nodiscard]] Calibration calibrate(const E& exec, const AccessProfile<Count>& profile,
                                     const CalibrationOptions& options) {
@@ -280,6 +281,9 @@ template <Executor E, class Count>
 }
 
 /// The profiled accesses of each slot.
+/// @exec   seq, par: equal results
+/// @cost   reads the row and the count of each slot once; writes 8 bytes a slot
+/// @throws ContractError if the hot set covers other rows than the profile
 template <Executor E, class Count>
 [[nodiscard]] std::vector<std::uint64_t> slot_counts(const E& exec, const AccessProfile<Count>& profile,
                                                      const HotSet& hot_set) {

@@ -63,6 +63,8 @@ class RandEmBox {
             return concat(options.draws, " draws of ", options.rows_per_draw,
                           " rows, expected at least 2 draws of 1");
         });
+        require(options.confidence > 0 && options.confidence < 1,
+                [&] { return concat("confidence is ", options.confidence, ", expected between 0 and 1"); });
         const double p = options.two_sided ? 1 - (1 - options.confidence) / 2 : options.confidence;
         student_ = student_quantile(p, options.draws - 1);
         bound_confidence_ = p;
@@ -151,7 +153,10 @@ struct BoxSearch {
 /// The estimate does not exceed the truth by rule: at worst once in 1 / (1 - confidence) tables does it fall
 /// short. The rows found are counted, and t is raised where they do not fit after all, so the budget holds
 /// always.
-/// @cost n * m random reads a table of more rows; 30 questions a table
+/// @exec   seq, par: equal results
+/// @cost   n * m random reads a table of more rows; 30 questions a table
+/// @throws ContractError as RandEmBox and SmallTables::least_worth
+/// @source Adnan et al., PVLDB 15(1), 2021: the statistical optimizer
 template <Executor E, class Count>
 [[nodiscard]] BoxSearch search_rand_em_box(const E& exec, const std::vector<detail::RankedSpace>& spaces,
                                            const std::vector<Span<const Count>>& counts, std::uint64_t budget,

@@ -31,8 +31,12 @@ struct SmallTables {
     std::uint64_t share = 64;
 
     /// The count that every row of the table is worth at least; 0 if the table is not small.
+    /// @throws ContractError if share or row_bytes is 0
     [[nodiscard]] std::uint64_t least_worth(const CountHistogram& table, std::uint64_t row_bytes) const {
-        if (bytes == 0 || table.rows > bytes / row_bytes) return 0;
+        require(share >= 1 && row_bytes >= 1, [&] {
+            return concat("share is ", share, " and row_bytes ", row_bytes, ", expected at least 1");
+        });
+        if (table.rows == 0 || table.rows > bytes / row_bytes) return 0;
         return std::max<std::uint64_t>(1, table.accesses / share / table.rows);
     }
 };

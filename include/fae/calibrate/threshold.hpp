@@ -58,7 +58,8 @@ namespace detail {
 }  // namespace detail
 
 /// What each of several thresholds takes in one row space, from its histograms alone.
-/// @cost O(levels) a threshold; no look at the rows
+/// @cost   O(levels) a threshold; no look at the rows
+/// @throws ContractError if row_bytes or small_tables.share is 0, or a threshold is not from 0 to 1
 [[nodiscard]] inline std::vector<ThresholdPoint> sweep_thresholds(const std::vector<CountHistogram>& tables,
                                                                   std::uint64_t row_bytes,
                                                                   const std::vector<double>& thresholds,

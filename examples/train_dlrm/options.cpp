@@ -2,10 +2,12 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <system_error>
 #include <thread>
@@ -48,6 +50,8 @@ void check(bool holds, const std::string& what) {
     if (!holds) throw UsageError(what);
 }
 
+constexpr double most_bytes = 9e18;  // and still a number of 63 bits
+
 // The command line's own numbers take -5 for a huge one and cut what does not fit.
 std::string whole_number(const std::string& text) {
     std::uint64_t value = 0;
@@ -83,7 +87,11 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     check(o.inputs <= (std::uint64_t{1} << 40), "--inputs: expected at most 1099511627776");
     check(o.batch >= 1, "--batch: expected at least 1");
     check(o.batch <= (std::uint64_t{1} << 24), "--batch: expected at most 16777216");
-    check(std::isfinite(o.lr) && o.lr >= 0, "--lr: expected a finite number of at least 0");
+    check(std::isfinite(o.lr) && o.lr >= 0 && o.lr <= double{std::numeric_limits<float>::max()},
+          "--lr: expected a finite number of at least 0");
+    check(!has_decay_start || o.decay_start >= o.warmup,
+          "--decay-start: expected at least the steps of --warmup");
+    check(o.decay_steps <= ~o.decay_start, "--decay-steps: expected an end within 64 bits");
     check(o.threads >= 1 && o.threads <= 1024, "--threads: expected 1 to 1024");
 }
 
@@ -108,12 +116,13 @@ Size Size::parse(const std::string& text) {
     if (unit == "%") return {number, true};
     if (unit.empty() && number == 0) return {0, false};
     const auto found = units.find(unit);
-    if (found == units.end() || number * found->second > 9e18) throw wrong();
+    if (found == units.end() || number * found->second > most_bytes) throw wrong();
     return {number * found->second, false};
 }
 
 std::uint64_t Size::of(std::uint64_t row_bytes) const {
-    return static_cast<std::uint64_t>(is_percent ? value / 100.0 * static_cast<double>(row_bytes) : value);
+    const double bytes = is_percent ? value / 100.0 * static_cast<double>(row_bytes) : value;
+    return static_cast<std::uint64_t>(std::min(bytes, most_bytes));
 }
 
 const char* Options::placement_name() const { return name_in(placements, placement); }

@@ -90,8 +90,17 @@ TEST_CASE(
 TEST_CASE("train_dlrm: the budget is in bytes or a share of the rows with their state, and never exceeded") {
     const std::uint64_t rows = figures(quick)["rows"];
     const std::vector<std::pair<std::string, std::uint64_t>> budgets{
-        {"0", 0},          {"100B", 100}, {"1KiB", 1024},          {"2.5KiB", 2560},    {"1MiB", 1 << 20},
-        {"1GiB", 1 << 30}, {"0%", 0},     {"10%", rows * 64 / 10}, {"100%", rows * 64}, {"150%", rows * 96},
+        {"0", 0},
+        {"100B", 100},
+        {"1KiB", 1024},
+        {"2.5KiB", 2560},
+        {"1MiB", 1 << 20},
+        {"1GiB", 1 << 30},
+        {"0%", 0},
+        {"10%", rows * 64 / 10},
+        {"100%", rows * 64},
+        {"150%", rows * 96},
+        {"1e300%", 9000000000000000000u},
     };
     std::uint64_t last = 0;
     for (const auto& budget : budgets) {

@@ -8,6 +8,7 @@
 // training.hpp trains, output.cpp reports.
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <optional>
@@ -15,6 +16,7 @@
 #include <string>
 
 #include "console.hpp"
+#include "fae/core/error.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/io/atomic_file.hpp"
 #include "fae/io/fae_file.hpp"
@@ -62,6 +64,13 @@ void check_writable(const Options& options) {
     for (const std::string& path : {options.json, options.report, options.pack}) {
         if (!path.empty()) fae::AtomicFile(path).abandon();
     }
+    if (options.save.empty()) return;
+    // The folder is made when there is something to put into it; until then its place must take files.
+    std::filesystem::path folder = std::filesystem::absolute(options.save);
+    while (!std::filesystem::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
+    if (!std::filesystem::is_directory(folder))
+        throw fae::IoError(folder.string(), "is no folder, which --save needs");
+    fae::AtomicFile((folder / "weights_digest.txt").string()).abandon();
 }
 
 void run(const Options& options) {

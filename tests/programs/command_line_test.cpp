@@ -134,6 +134,12 @@ TEST_CASE("train_dlrm: a run that fails exits with 1 and says where") {
     check_refused(train_dlrm(quick, "--pack", none + "/set.fae"), 1, none + "/set.fae: ");
     check_refused(train_dlrm(quick, "--init", none), 1, none + "/");
     CHECK(folder.files() == 0);
+    // Before anything is read, let alone trained.
+    const std::string file = folder / "file";
+    write_bytes(file, "");
+    check_refused(train_dlrm("--data", none, "--format criteo --save", file + "/model"), 1, file + ": ");
+    check_refused(train_dlrm("--data", none, "--format criteo --save", file), 1, file + ": ");
+    CHECK(folder.files() == 1);
 }
 
 // Catches: a loss that is not finite and goes unnoticed, a step that is not named, files of such a run.

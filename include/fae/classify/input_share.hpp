@@ -41,9 +41,9 @@ struct InputShare {
 /// look better on it than they are, so draw by another seed.
 /// @pre    as find_hot_inputs
 /// @exec   seq, par: equal results
+/// @cost   as find_hot_inputs, for the inputs drawn; memory: 16 bytes for each 16,384 inputs
 /// @throws ContractError as find_hot_inputs; if there are more inputs than the sampler knows, or confidence
-/// is
-///         not between 0 and 1
+///         is not between 0 and 1
 template <Executor E, IndexType Index>
 [[nodiscard]] InputShare input_share(const E& exec, Span<const HotQuery<Index>> queries,
                                      const InputSampler& sampler = {}, double confidence = 0.95) {
@@ -90,7 +90,7 @@ template <Executor E, IndexType Index>
     return result;
 }
 
-/// The same for one row space.
+/// The same for one row space; exec, cost and errors as above.
 template <Executor E, IndexType Index>
 [[nodiscard]] InputShare input_share(const E& exec, const HotSet& hot, const RowSpace& space,
                                      const Bags<Index>& bags, const InputSampler& sampler = {},

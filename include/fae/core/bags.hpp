@@ -21,7 +21,7 @@ namespace fae::inline FAE_ABI {
 /// The look-ups of one batch. A value is a row id, or a located index (types.hpp) once a placement has seen
 /// it.
 /// @shape values [nnz]; offsets [bags + 1], first 0, last nnz, non-decreasing (jagged only); weights [nnz] or
-/// empty
+///        empty
 /// @units offsets count values, not bytes
 template <IndexType Index = std::uint32_t>
 class Bags {
@@ -45,7 +45,7 @@ class Bags {
 
     /// Bags of any size, empty ones too: bag b is values[offsets[b] .. offsets[b + 1]).
     /// @throws ContractError if offsets is empty, does not start at 0 and end at nnz, or is no multiple of
-    /// features
+    ///         features
     [[nodiscard]] static Bags jagged(Span<const Index> values, Span<const std::uint64_t> offsets,
                                      std::size_t features, Span<const float> weights = {}) {
         require_offsets(offsets.size(), features);

@@ -38,6 +38,7 @@ struct Seq {
         for (std::size_t i = 0; i < n; ++i) task(i);
     }
 };
+/// The sequential execution argument: forward(seq, ...).
 inline constexpr Seq seq{};
 
 /// The parallel executor over a pool that it does not own.
@@ -70,6 +71,8 @@ concept Executor = requires(const E& exec, std::size_t n, detail::AnyTask task) 
 
 /// Cuts [0, n) into chunks of `grain` (the last one shorter) and calls f(begin, end) for each, as the
 /// executor likes. The cut depends on n and grain alone.
+/// @exec   seq, par: returns when every chunk is done
+/// @throws what f throws
 template <Executor E, class F>
 void for_chunks(const E& exec, std::size_t n, std::size_t grain, F&& f) {
     if (n == 0) return;

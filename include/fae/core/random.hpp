@@ -25,7 +25,7 @@ struct Block4 {
 
 /// Philox 4x32 with 10 rounds: block number `counter` of the stream that `key` names.
 /// @source Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011, section 3.3; known answers of
-/// Random123
+///         Random123
 [[nodiscard]] FAE_HD constexpr Block4 philox(std::uint64_t key, Block4 counter) {
     auto key0 = static_cast<std::uint32_t>(key);
     auto key1 = static_cast<std::uint32_t>(key >> 32);
@@ -43,7 +43,7 @@ struct Block4 {
 
 /// Mixes 64 bits into 64 well spread ones (a bijection).
 /// @source Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014: SplitMix64's
-/// finaliser
+///         finaliser
 [[nodiscard]] FAE_HD constexpr std::uint64_t mix64(std::uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;

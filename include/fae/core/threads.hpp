@@ -27,8 +27,7 @@ namespace fae::inline FAE_ABI {
 
 /// A fixed set of worker threads. Tasks are claimed one by one from a shared counter.
 /// @cost  a run() costs one lock and one wake-up per sleeping worker (a few microseconds); one task or one
-/// thread
-///        costs nothing: it runs on the caller
+///        thread costs nothing: it runs on the caller
 class Threads {
   public:
     /// @param count  threads that work in run(), the caller's among them; 0: one per hardware thread

@@ -70,6 +70,7 @@ namespace fae::inline FAE_ABI {
 static_assert(std::endian::native == std::endian::little,
               "fae: .fae files are mapped, not translated, and need a little-endian machine");
 
+/// The version of the format that is written, and the only one that is read.
 inline constexpr std::uint32_t fae_file_version = 1;
 
 namespace detail {

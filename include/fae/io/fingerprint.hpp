@@ -65,7 +65,8 @@ template <class T, Executor E>
 }  // namespace detail
 
 /// The fingerprint of labels, dense features, row ids, bags and the shape of the tables (not their names).
-/// @cost reads the data set once
+/// @exec   seq, par: equal results
+/// @cost   reads the data set once
 template <Executor E>
 [[nodiscard]] std::uint64_t fingerprint_of(const E& exec, const Dataset& data) {
     std::uint64_t sum = mix64(data.shape.dense_features);

@@ -95,8 +95,7 @@ template <NpyElement T, ByteSource Source = FileSource>
 class NpyReader {
   public:
     /// @throws IoError if the source is no .npy file of elements T, with what was found and at which byte;
-    /// also,
-    ///         where the source knows its size, if it is shorter or longer than the header says
+    ///         also, where the source knows its size, if it is shorter or longer than the header says
     explicit NpyReader(Source source) : source_(std::move(source)) {
         char start[NpyHeader::start_bytes];
         fill(start, sizeof start, "the header");
@@ -126,8 +125,7 @@ class NpyReader {
 
     /// Reads the next rows into `out`, whose padding stays as it is.
     /// @throws ContractError if `out` has other columns, or more rows than are left; IoError if the data end
-    /// early,
-    ///         or if more follow the last row
+    ///         early, or if more follow the last row
     void read(MatrixView<T> out) {
         require(out.columns() == columns() && out.rows() <= rows() - read_, [&] {
             return concat("out is [", out.rows(), ", ", out.columns(), "], expected at most [",

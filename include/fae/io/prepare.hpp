@@ -81,6 +81,7 @@ template <Executor E>
     return pack(exec, train, std::move(validation), std::move(test), std::move(calibration.hot_set),
                 std::move(classes), std::move(counts), std::move(provenance));
 }
+/// The same without test inputs.
 template <Executor E>
 [[nodiscard]] PackedDataset prepare(const E& exec, const Dataset& train, Dataset validation,
                                     const PrepareOptions& options) {

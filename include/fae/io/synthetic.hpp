@@ -87,12 +87,10 @@ namespace detail {
 class SyntheticSource {
   public:
     /// @throws ContractError for a spec without features, a feature of no table, more than 2^31 rows
-    /// together,
-    ///         a drift that is not 0 to 1e6, and whatever PopularityLaw, Coupling, DenseColumn and
+    ///         together, a drift that is not 0 to 1e6, and whatever PopularityLaw, Coupling, DenseColumn and
     ///         PlantedModel refuse
     /// @cost   about 0.1 s: permutes the popular ranks, and draws 4,096 inputs (none that a data set holds)
-    /// to
-    ///         set bias and scale of the labels' model for the popularity at input 0
+    ///         to set bias and scale of the labels' model for the popularity at input 0
     SyntheticSource(SyntheticSpec spec, std::uint64_t seed)
         : spec_(std::move(spec)), seed_(seed), key_(mix64(mix64(seed) ^ 0x73796E7468ull)) {
         require(!spec_.features.empty(), [] { return std::string("0 features, expected at least 1"); });

@@ -43,8 +43,7 @@ class TextRounds {
 
     /// Parses the next lines, while those after them are being read; false at the end.
     /// @throws IoError of the source, when all lines before it have been given. A malformed line is not
-    /// thrown
-    ///         but left in its block's fault(); the caller throws format_error(block)
+    ///         thrown but left in its block's fault(); the caller throws format_error(block)
     template <Executor E>
     bool next(const E& exec) {
         if (!lines_) {

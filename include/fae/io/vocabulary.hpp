@@ -28,8 +28,7 @@ inline constexpr std::uint64_t missing_token = std::uint64_t{1} << 32;
 
 /// Numbers the tokens of one table by first appearance. Tokens are 0 to 2^32 - 1, and missing_token.
 /// @cost  open addressing, 8 bytes a place, at most 3/4 full and doubled then: 11 to 22 bytes a token; while
-/// it
-///        doubles, half as much again
+///        it doubles, half as much again
 class Vocabulary {
   public:
     /// The most tokens that fit 32-bit row ids.

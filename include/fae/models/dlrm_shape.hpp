@@ -21,7 +21,7 @@ namespace fae::inline FAE_ABI {
 /// A deep learning recommendation model: a bottom MLP takes the dense features to a vector of the embeddings'
 /// dim, the interaction takes the dot products of all pairs of vectors, a top MLP takes these to one logit.
 /// @source Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems,
-/// 2019
+///         2019
 struct DlrmShape {
     std::size_t dense_features = 0;   ///< width of the dense input; 0 is allowed
     std::size_t sparse_features = 0;  ///< pooled vectors of an input; 0 is allowed

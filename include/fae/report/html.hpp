@@ -68,6 +68,7 @@ struct FoldedFigures {
     std::vector<Figure> figures{};
 };
 
+/// A part of the page: a heading, what is to be seen, pictures, and their numbers as tables.
 struct Section {
     std::string title{};
     std::vector<std::string> paragraphs{};

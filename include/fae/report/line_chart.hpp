@@ -52,6 +52,7 @@ struct MarkedPoint {
     std::string says{};
 };
 
+/// Curves over two axes, with cuts, marked points and a strip of hot and cold stretches below.
 struct LineChart {
     std::string title{};        ///< says what to see
     std::string description{};  ///< for who cannot see it

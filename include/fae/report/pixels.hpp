@@ -17,6 +17,7 @@
 namespace fae::inline FAE_ABI {
 namespace report {
 
+/// A point in the units of a chart's axes.
 struct Point {
     double x;
     double y;

@@ -34,6 +34,7 @@ enum class Unit {
     seconds,  ///< 12.3 s
 };
 
+/// How values lie along an axis. On a logarithmic one only those above 0 can be drawn.
 enum class Scale { linear, log };
 
 /// What one direction of a chart shows. The label names the quantity; its unit is on the ticks.
@@ -57,6 +58,7 @@ struct Range {
     }
 };
 
+/// A value of an axis that is written at it.
 struct Tick {
     double value;
     std::string label;

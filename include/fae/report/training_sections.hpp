@@ -79,6 +79,7 @@ struct BytesMoved {
     std::uint64_t steps = 0;  ///< mini-batches trained; 0: no bytes per mini-batch are given
 };
 
+/// What the counters of a run of `steps` mini-batches say.
 [[nodiscard]] inline BytesMoved bytes_moved(const Metrics& metrics, std::uint64_t steps = 0) {
     return {metrics.bytes_to_fast, metrics.bytes_to_home, metrics.rows_to_fast, metrics.rows_to_home, steps};
 }

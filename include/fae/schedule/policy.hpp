@@ -45,7 +45,7 @@ static_assert(RatePolicy<FixedRate>);
 /// times in a row (swap less often). A change of at most `tolerance`, relative, is neither and ends a run of
 /// falls.
 /// @source Adnan et al., PVLDB 15(1), 2021: the shuffle scheduler. Its cap on the rate is not published; 100
-/// here
+///         here
 class LossReactiveRate {
   public:
     struct Options {

@@ -26,6 +26,7 @@ namespace fae::inline FAE_ABI {
 /// The phases of a run that time is booked under. A second belongs to one phase.
 enum class Phase : std::uint8_t { read, profile, calibrate, classify, pack, train, sync, validation };
 
+/// The number of phases.
 inline constexpr std::size_t phase_count = 8;
 
 /// The name of a phase, as in the JSON of the example programs.

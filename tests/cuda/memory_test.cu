@@ -97,8 +97,7 @@ TEST_CASE("cuda: a launch that is refused names its kernel") {
     Buffer<std::uint32_t, cuda::DeviceSpace> values(1);
     add_one<<<1, 4096>>>(values.data(), 1);
     CHECK_THROWS_WITH_AS(cuda::check_launch("add_one"),
-                         "launch of add_one: cudaErrorInvalidConfiguration (invalid configuration argument)",
-                         fae::CudaError);
+                         doctest::Contains("launch of add_one: cudaErrorInvalid"), fae::CudaError);
 }
 
 TEST_CASE("cuda: copies of unequal sizes are refused with both") {

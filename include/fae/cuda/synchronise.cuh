@@ -41,10 +41,13 @@ class SlotMover {
         for_chunks(exec, rows.size(), 256, [&](std::size_t begin, std::size_t end) {
             for (std::size_t g = begin; g < end; ++g) rows[g] = static_cast<std::size_t>(dirty.count_in(g));
         });
+        for (const std::size_t of_group : rows) rows_ += of_group;
+        // Few rows go in small pieces, so that gather, link and device still overlap.
+        const auto piece_rows = static_cast<std::size_t>(
+            std::clamp<std::uint64_t>(rows_ / 4 + 1, std::min(least_rows, link.rows()), link.rows()));
         for (std::size_t g = 0; g < rows.size(); ++g) {
             if (rows[g] == 0) continue;
-            rows_ += rows[g];
-            const bool new_piece = pieces_.empty() || pieces_.back().rows + rows[g] > link.rows();
+            const bool new_piece = pieces_.empty() || pieces_.back().rows + rows[g] > piece_rows;
             if (new_piece) pieces_.push_back({});
             Part& piece = pieces_.back();
             if (new_piece || tasks_.back().rows + rows[g] > task_rows) {
@@ -67,11 +70,12 @@ class SlotMover {
     void up(const E& exec, const RowsView<T>& fast, const RecordCopy<T>& records, HomeOf&& home) {
         std::vector<Gate> gates(pieces_.size());
         for (std::size_t k = 0; k < gates.size(); ++k) gates[k].left = pieces_[k].tasks;
+        wait_for_link();
         in_order(exec, tasks_.size(), [&](std::size_t number) {
             const Task& task = tasks_[number];
             Gate& gate = gates[task.piece];
-            if (task.piece >= depth && !wait_for(gates[task.piece - depth].queued)) return;
-            const auto piece = arrived(gate, task.piece);
+            if (task.piece >= depth && !arrived(gates[task.piece - depth], task.piece)) return;
+            const auto piece = link_->at(place(task.piece));
             const Slot* const slots = name(task, piece);
             records.gather(
                 task.rows, [&](std::size_t i) { return home(slots[i]); },
@@ -104,18 +108,19 @@ class SlotMover {
         }
         std::vector<Gate> gates(pieces_.size());
         for (std::size_t k = 0; k < gates.size(); ++k) gates[k].unnamed = gates[k].left = pieces_[k].tasks;
+        wait_for_link();
         in_order(exec, steps.size(), [&](std::size_t number) {
             const Task& task = tasks_[steps[number].task];
             Gate& gate = gates[task.piece];
             if (steps[number].names) {
                 if (task.piece >= depth && !wait_for(gates[task.piece - depth].emptied)) return;
-                static_cast<void>(name(task, link_->wait(place(task.piece))));
+                static_cast<void>(name(task, link_->at(place(task.piece))));
                 if (gate.unnamed.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
                 link_->request(exec.on(), place(task.piece), pieces_[task.piece].rows, fast);
                 gate.queued.store(true, std::memory_order_release);
             } else {
-                if (!wait_for(gate.queued)) return;
-                const auto piece = arrived(gate, task.piece);
+                if (!arrived(gate, task.piece)) return;
+                const auto piece = link_->at(place(task.piece));
                 const Slot* const slots = piece.slots + task.start;
                 records.scatter(task.rows, piece.records + task.start * link_->stride(),
                                 [&](std::size_t i) { return home(slots[i]); });
@@ -128,6 +133,7 @@ class SlotMover {
   private:
     static constexpr std::size_t depth = RecordLink<T>::pieces;
     static constexpr std::size_t task_rows = 1024;
+    static constexpr std::size_t least_rows = 8192;  // of a piece
 
     // Groups of slots whose marked rows one thread moves at a time.
     struct Task {
@@ -146,6 +152,7 @@ class SlotMover {
         std::atomic<std::size_t> unnamed{0};
         std::atomic<std::size_t> left{0};
         std::atomic<bool> queued{false};
+        std::atomic<bool> asked{false};
         std::atomic<bool> ready{false};
         std::atomic<bool> emptied{false};
     };
@@ -180,12 +187,19 @@ class SlotMover {
 
     [[nodiscard]] static unsigned place(std::size_t piece) { return static_cast<unsigned>(piece % depth); }
 
-    // The memory of a piece once what was queued with it is done; asked of CUDA once.
-    [[nodiscard]] typename RecordLink<T>::Piece arrived(Gate& gate, std::size_t piece) {
-        if (gate.ready.load(std::memory_order_acquire)) return link_->at(place(piece));
-        const auto memory = link_->wait(place(piece));
+    // Returns when what was queued with a piece is done; false if another thread has failed. One thread asks
+    // CUDA, for many at once would stand in the way of the one that queues.
+    [[nodiscard]] bool arrived(Gate& gate, std::size_t piece) {
+        if (gate.ready.load(std::memory_order_acquire)) return true;
+        if (!wait_for(gate.queued)) return false;
+        if (gate.asked.exchange(true)) return wait_for(gate.ready);
+        static_cast<void>(link_->wait(place(piece)));
         gate.ready.store(true, std::memory_order_release);
-        return memory;
+        return true;
+    }
+    // What earlier movements queued is done.
+    void wait_for_link() {
+        for (unsigned piece = 0; piece < depth; ++piece) static_cast<void>(link_->wait(piece));
     }
 
     // Writes the marked slots of a task to their place in the piece.

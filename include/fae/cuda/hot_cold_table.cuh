@@ -118,6 +118,8 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
     using typename Tiers::Record;
 
   public:
+    using Tiers::home_record;
+
     /// Owns the homes (pages of P::HomeSpace), not yet initialised.
     /// @exec   cuda::On: returns when done
     /// @cost   rows * stride * sizeof(T) bytes of home; slots * stride * sizeof(T) of device memory and one
@@ -347,7 +349,6 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
     using Tiers::draw_rows;
     using Tiers::fast_is_newest;
     using Tiers::fast_view;
-    using Tiers::home_record;
     using Tiers::homes_;
     using Tiers::is_behind;
     using Tiers::is_own;

@@ -52,6 +52,8 @@ class HotColdTable : public TableTiers<T, P> {
     using typename Tiers::Record;
 
   public:
+    using Tiers::home_record;
+
     /// Owns the homes: pages of P::HomeSpace, not yet initialised (call initialise, or write_rows).
     /// @cost rows * stride * sizeof(T) bytes of home, slots * stride * sizeof(T) of fast tier and one bit a
     /// slot
@@ -254,7 +256,6 @@ class HotColdTable : public TableTiers<T, P> {
     using Tiers::fast_is_newest;
     using Tiers::fast_view;
     using Tiers::home_of;
-    using Tiers::home_record;
     using Tiers::homes_;
     using Tiers::is_behind;
     using Tiers::is_own;

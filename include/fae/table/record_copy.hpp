@@ -32,8 +32,13 @@ class RecordCopy {
     /// @cost reads and writes each record once
     template <class HomeOf>
     void gather(std::size_t count, HomeOf&& home, T* records) const {
+        gather_each(count, home, [&](std::size_t i) { return records + i * layout_.stride; });
+    }
+    /// The same to a place of its own for each record.
+    template <class HomeOf, class PlaceOf>
+    void gather_each(std::size_t count, HomeOf&& home, PlaceOf&& place) const {
         each<false>(count, home, [&](std::size_t i, const auto& at) {
-            T* const to = records + i * layout_.stride;
+            T* const to = place(i);
             if (whole_) {
                 copy_whole(to, at.weights);
             } else {

@@ -50,6 +50,11 @@ template <class T, Placement P>
 class TableTiers {
   public:
     using value_type = T;
+    /// One row's values.
+    struct Record {
+        T* weights;
+        T* state;
+    };
     static constexpr bool has_fast = !std::same_as<typename P::FastSpace, NoSpace>;
 
     [[nodiscard]] const RowSpace& space() const { return space_; }
@@ -60,14 +65,27 @@ class TableTiers {
     /// The homes: one view of all rows, one a table where the caller owns them, none where the placement has
     /// no homes.
     [[nodiscard]] Span<const RowsView<T>> homes() const { return homes_; }
+    /// A row's record at home, current or not.
+    /// @pre there are homes
+    [[nodiscard]] Record home_record(RowId row) const {
+        const RowsView<T>& home = home_of(row);
+        return {home.weights_of(row), home.state_of(row)};
+    }
+    /// Throws ContractError if the tier that a route needs is behind the other.
+    void require_newest(Route route) const {
+        if (slots_ == 0 || homes_.empty()) return;
+        require(route != Route::fast || newest_ != Newest::home, [] {
+            return std::string("the fast tier is behind the homes, expected synchronise() before this batch");
+        });
+        require(route != Route::home || newest_ != Newest::fast, [] {
+            return std::string(
+                "the homes are behind the fast tier, expected synchronise() before this batch");
+        });
+    }
 
   protected:
     enum class Newest : std::uint8_t { both, fast, home };
     static constexpr std::size_t locate_grain = std::size_t{1} << 14;
-    struct Record {
-        T* weights;
-        T* state;
-    };
 
     // Owns the homes, if the placement has any.
     TableTiers(RowSpace space, OptimizerKind optimizer, P placement)
@@ -110,10 +128,6 @@ class TableTiers {
     }
     [[nodiscard]] const RowsView<T>& home_of(RowId row) const {
         return homes_.size() == 1 ? homes_[0] : homes_[space_.table_of(row)];
-    }
-    [[nodiscard]] Record home_record(RowId row) const {
-        const RowsView<T>& home = home_of(row);
-        return {home.weights_of(row), home.state_of(row)};
     }
     // True where the fast tier alone holds the newest values of the rows that have a slot.
     [[nodiscard]] bool fast_is_newest() const { return newest_ == Newest::fast; }
@@ -188,17 +202,6 @@ class TableTiers {
         if (homes_.empty() || slots_ == 0) return;
         if (newest_ == Newest::both) newest_ = Newest::home;
         dirty_.mark_all();
-    }
-
-    void require_newest(Route route) const {
-        if (slots_ == 0 || homes_.empty()) return;
-        require(route != Route::fast || newest_ != Newest::home, [] {
-            return std::string("the fast tier is behind the homes, expected synchronise() before this batch");
-        });
-        require(route != Route::home || newest_ != Newest::fast, [] {
-            return std::string(
-                "the homes are behind the fast tier, expected synchronise() before this batch");
-        });
     }
 
     // True if there is anything to move before `target` is current.

@@ -8,7 +8,8 @@ set(warnings -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # What g++ concludes from optimised code is often wrong (std::string in version 12): to be read, not to stop a build.
   list(APPEND warnings
-    -Wno-error=maybe-uninitialized -Wno-error=restrict -Wno-error=array-bounds -Wno-error=stringop-overflow)
+    -Wno-error=maybe-uninitialized -Wno-error=restrict -Wno-error=array-bounds -Wno-error=stringop-overflow
+    -Wno-error=aggressive-loop-optimizations)
 endif()
 list(JOIN warnings "," warnings_of_host)
 target_compile_options(fae_warnings INTERFACE

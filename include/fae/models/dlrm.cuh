@@ -42,6 +42,7 @@
 #include "fae/models/interaction.cuh"
 #include "fae/models/mlp.cuh"
 #include "fae/models/prediction.cuh"
+#include "fae/models/weight_gradients.cuh"
 #include "fae/ops/optimizer.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
@@ -95,8 +96,8 @@ class Dlrm {
         if (n == 0 || plans_.count(n) != 0) return;
         std::vector<detail::LayerPlan> plans;
         for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
-            plans.emplace_back(blas_, layers_[l], n, values_.data() + layers_[l].bias, values_.size(),
-                               precision_, workspace_bytes);
+            plans.emplace_back(blas_, layers_[l], n, cut_of(n), values_.data() + layers_[l].bias,
+                               values_.size(), precision_, workspace_bytes);
         }
         plans_.emplace(n, std::move(plans));
     }
@@ -176,8 +177,10 @@ class Dlrm {
         detail::finish(cuda::on(sums_), head_, batch_, labels.data(), true, number);
         const std::size_t top = shape_.bottom.size();
         for (std::size_t l = layers_.size() - 1; l-- > top;) {
-            fork(on, top_weights_);
-            run_weight_gradient(cuda::on(top_weights_), l, 1);
+            if (!grouped(batch_)) {
+                fork(on, top_weights_);
+                run_weight_gradient(cuda::on(top_weights_), l, 1);
+            }
             run_data_gradient(on, l, l == top);
         }
         join(sums_, on);
@@ -194,13 +197,19 @@ class Dlrm {
         detail::sum_columns(cuda::on(sums_), layers_[last].gradient.rows(batch_), cut(),
                             gradients_.data() + layers_[last].bias, values_.size());
         for (std::size_t l = last; l > 0; --l) {
-            fork(on, bottom_weights_);
-            run_weight_gradient(cuda::on(bottom_weights_), l, 2);
+            if (!grouped(batch_)) {
+                fork(on, bottom_weights_);
+                run_weight_gradient(cuda::on(bottom_weights_), l, 2);
+            }
             run_data_gradient(on, l, false);
         }
-        run_weight_gradient(on, 0, 0);
-        if (last > 0) join(bottom_weights_, on);
-        if (layers_.size() - 1 > shape_.bottom.size()) join(top_weights_, on);
+        if (grouped(batch_)) {
+            run_weight_gradients(on);
+        } else {
+            run_weight_gradient(on, 0, 0);
+            if (last > 0) join(bottom_weights_, on);
+            if (layers_.size() - 1 > shape_.bottom.size()) join(top_weights_, on);
+        }
         join(sums_, on);
     }
 
@@ -294,6 +303,8 @@ class Dlrm {
 
   private:
     enum class Stage { fresh, half, predicted, half_differentiated, differentiated, stepped };
+    /// The most parts that gradients are in.
+    static constexpr std::size_t most_parts = 8;
     /// Of each branch of the work.
     static constexpr std::size_t workspace_bytes = std::size_t{16} << 20;
 
@@ -313,8 +324,16 @@ class Dlrm {
             }
             layers_.push_back(std::move(layer));
         });
+        // As many parts as give every multiprocessor of a large device two tiles of weight gradients at once.
+        std::size_t tiles = 1;
+        for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
+            tiles += detail::WeightTile::count(layers_[l].out, layers_[l].in_stride());
+        }
+        parts_ = std::clamp<std::size_t>(256 / tiles, 1, most_parts);
         values_ = Buffer<float, DeviceSpace>(offset);
-        gradients_ = Buffer<float, DeviceSpace>(offset * (detail::BatchCut(max_batch_).count + 1));
+        gradients_ = Buffer<float, DeviceSpace>(
+            offset *
+            std::clamp<std::size_t>(ceil_div(max_batch_, detail::BatchCut::least_chunk), 1, most_parts));
         state_ = Buffer<float, DeviceSpace>(optimizer_ == OptimizerKind::sgd ? 0 : offset);
         fill_bytes(on, gradients_.span(), 0);
     }
@@ -392,7 +411,10 @@ class Dlrm {
     [[nodiscard]] MatrixView<const float> bottom_output() {
         return layers_[shape_.bottom.size() - 1].output.rows(batch_);
     }
-    [[nodiscard]] detail::BatchCut cut() const { return detail::BatchCut(batch_); }
+    [[nodiscard]] detail::BatchCut cut_of(std::size_t n) const {
+        return {n, grouped(n) ? parts_ : most_parts};
+    }
+    [[nodiscard]] detail::BatchCut cut() const { return cut_of(batch_); }
     /// What a layer reads.
     [[nodiscard]] const float* input_of(std::size_t layer) {
         if (layer == 0) return dense_.data();
@@ -408,6 +430,22 @@ class Dlrm {
         plans_.at(batch_)[l].weight_gradient(blas_, on, gradients_.data() + layers_[l].weight,
                                              layers_[l].gradient.rows(batch_).data(), input_of(l),
                                              workspaces_[branch].span());
+    }
+    /// Whether all weight gradients are one kernel at the end. In small batches the products' starts and
+    /// their places on the device cost more than they do; in large ones the library's are faster.
+    [[nodiscard]] bool grouped(std::size_t n) const { return precision_ == Precision::tf32 && n <= 2048; }
+    void run_weight_gradients(On on) {
+        detail::WeightJobs jobs;
+        for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
+            const detail::DeviceLayer& layer = layers_[l];
+            jobs.add(layers_[l].gradient.rows(batch_), {input_of(l), batch_, layer.in, layer.in_stride()},
+                     gradients_.data() + layer.weight);
+            if (jobs.full()) {
+                detail::weight_gradients(on, jobs, cut(), values_.size());
+                jobs = {};
+            }
+        }
+        if (jobs.count != 0) detail::weight_gradients(on, jobs, cut(), values_.size());
     }
     /// The gradient of what layer l reads: of the pairs, or of the layer below, through its ReLU.
     void run_data_gradient(On on, std::size_t l, bool of_pairs) {
@@ -458,6 +496,7 @@ class Dlrm {
     std::size_t max_batch_;
     OptimizerKind optimizer_;
     Precision precision_;
+    std::size_t parts_ = 1;  // the most that gradients are in where one kernel computes them
 
     detail::BlasHandle blas_;
     Stream top_weights_;

@@ -57,16 +57,18 @@ class DeviceMatrix {
 /// How a batch is cut where sums over its inputs are made: `count` chunks of `chunk` inputs, then what is
 /// left as one more. Each chunk has its own place for its sums; who reads them adds them in order.
 struct BatchCut {
+    static constexpr std::size_t least_chunk = 128;
     std::size_t count = 1;
     std::size_t chunk = 0;
     std::size_t rest = 0;
 
     BatchCut() = default;
-    explicit BatchCut(std::size_t n) {
-        // Enough chunks to fill a device with the tiles of one weight matrix, few enough to read them back.
-        count = std::clamp<std::size_t>(n / 256, 1, 8);
-        chunk = n / count;
-        rest = n - count * chunk;
+    /// @param most  parts that there may be
+    BatchCut(std::size_t n, std::size_t most) {
+        chunk = std::min(n, std::max(least_chunk, round_up(ceil_div(n, most), std::size_t{16})));
+        if (n == 0) return;
+        count = n / chunk;
+        rest = n % chunk;
     }
     /// Places in use.
     [[nodiscard]] std::size_t parts() const { return count + (rest != 0 ? 1 : 0); }
@@ -92,9 +94,9 @@ class LayerPlan {
     /// @param bias       the layer's
     /// @param part_step  elements from one place of gradients to the next
     /// @throws BlasError
-    LayerPlan(const BlasHandle& blas, const DeviceLayer& layer, std::size_t n, const float* bias,
-              std::size_t part_step, Precision precision, std::size_t workspace_bytes)
-        : cut_(n), in_stride_(layer.in_stride()), out_stride_(layer.out_stride()), part_step_(part_step) {
+    LayerPlan(const BlasHandle& blas, const DeviceLayer& layer, std::size_t n, const BatchCut& cut,
+              const float* bias, std::size_t part_step, Precision precision, std::size_t workspace_bytes)
+        : cut_(cut), in_stride_(layer.in_stride()), out_stride_(layer.out_stride()), part_step_(part_step) {
         const auto find = [&](const GemmShape& shape, Epilogue epilogue) {
             return Gemm::find(blas, shape, epilogue, bias, precision, workspace_bytes);
         };

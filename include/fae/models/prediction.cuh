@@ -103,12 +103,25 @@ __global__ void __launch_bounds__(256)
     const unsigned lane = threadIdx.x % 32;
     const std::size_t first = std::size_t{blockIdx.x} * head_inputs;
     const unsigned count = n - first < head_inputs ? static_cast<unsigned>(n - first) : head_inputs;
+    const unsigned width = head.width;
+    const float* const __restrict__ x = head.x + first * head.x_stride;
+    const float* const __restrict__ weights = head.weights;
+    // What the first column needs is asked for beside what the logits need.
+    float mine[head_inputs];
+    float weight = 0;
+    if (Train && threadIdx.x < width) {
+        weight = weights[threadIdx.x];
+#pragma unroll
+        for (unsigned s = 0; s < head_inputs; ++s) {
+            mine[s] = s < count ? x[s * head.x_stride + threadIdx.x] : 0.0f;
+        }
+    }
 #pragma unroll 2
     for (unsigned s = threadIdx.x / 32; s < count; s += 8) {
-        const float* const x = head.x + (first + s) * head.x_stride;
         float sum = 0;
 #pragma unroll 8
-        for (unsigned c = lane; c < head.width; c += 32) sum = __fmaf_rn(x[c], head.weights[c], sum);
+        for (unsigned c = lane; c < width; c += 32)
+            sum = __fmaf_rn(x[s * head.x_stride + c], weights[c], sum);
         for (unsigned half = 16; half != 0; half /= 2) {
             sum = __fadd_rn(sum, __shfl_xor_sync(~0u, sum, half));
         }
@@ -122,25 +135,31 @@ __global__ void __launch_bounds__(256)
     if constexpr (Train) {
         __syncthreads();
         float* const partial = head.partials + blockIdx.x * head.partial_stride;
-        for (unsigned c = threadIdx.x; c < head.width; c += blockDim.x) {
-            const float w = head.weights[c];
+        float* const __restrict__ x_gradient = head.x_gradient + first * head.x_stride;
+        for (unsigned c = threadIdx.x; c < width; c += blockDim.x) {
+            if (c != threadIdx.x) {
+                weight = weights[c];
+#pragma unroll
+                for (unsigned s = 0; s < head_inputs; ++s)
+                    mine[s] = s < count ? x[s * head.x_stride + c] : 0.0f;
+            }
             float weight_sum = 0;
             float below_sum = 0;
-#pragma unroll 8
-            for (unsigned s = 0; s < count; ++s) {
-                const float x = head.x[(first + s) * head.x_stride + c];
-                const float g = head.masked && !(x > 0) ? 0.0f : __fmul_rn(slope[s], w);
-                head.x_gradient[(first + s) * head.x_stride + c] = g;
-                weight_sum = __fmaf_rn(slope[s], x, weight_sum);
+#pragma unroll
+            for (unsigned s = 0; s < head_inputs; ++s) {
+                if (s >= count) continue;
+                const float g = head.masked && !(mine[s] > 0) ? 0.0f : __fmul_rn(slope[s], weight);
+                x_gradient[s * head.x_stride + c] = g;
+                weight_sum = __fmaf_rn(slope[s], mine[s], weight_sum);
                 below_sum = __fadd_rn(below_sum, g);
             }
             partial[c] = weight_sum;
-            partial[head.width + c] = below_sum;
+            partial[width + c] = below_sum;
         }
         if (threadIdx.x == 0) {
             float sum = 0;
             for (unsigned s = 0; s < count; ++s) sum = __fadd_rn(sum, slope[s]);
-            partial[2 * head.width] = sum;
+            partial[2 * width] = sum;
         }
     }
     if (threadIdx.x < count) head.logits[first + threadIdx.x] = logit[threadIdx.x];

@@ -29,6 +29,11 @@ inline const std::vector<std::uint64_t> kaggle_rows = {
     1460, 583,   10131227, 2202608, 305,  24,   12517, 633,     3,  93145, 5683,   8351593, 3194,
     27,   14992, 5461306,  10,      5652, 2173, 4,     7046547, 18, 15,    286181, 105,     142572};
 
+/// Rows of the 26 categorical fields of the Criteo Terabyte set, hashed to at most 10 M: 54,063,992 in all.
+inline const std::vector<std::uint64_t> terabyte_rows = {
+    10000000, 39043, 17289, 7420, 20263, 3,  7120,     1543,     63,       10000000, 2953546, 403346, 10,
+    2208,     11938, 155,   4,    976,   14, 10000000, 10000000, 10000000, 585935,   12972,   108,    36};
+
 /// One workload.
 struct Shape {
     std::string name;
@@ -53,6 +58,10 @@ struct Shape {
 
 inline Shape kaggle(std::size_t batch, double exponent) {
     return {"kaggle", kaggle_rows, 16, batch, 1, exponent};
+}
+
+inline Shape terabyte(std::size_t batch, double exponent) {
+    return {"terabyte", terabyte_rows, 64, batch, 1, exponent};
 }
 
 /// One table of 4 M rows, 64 columns, 26 look-ups a bag.

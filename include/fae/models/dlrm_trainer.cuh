@@ -246,7 +246,7 @@ class DlrmTrainer {
     void require_finite_so_far() const {
         const TrainingStatus status = model_->status();
         if (status.stopped != 0) [[unlikely]] {
-            throw NonFiniteError(status.stopped_at, concat("the loss is ", status.loss));
+            throw NonFiniteError(status.stopped_at, "the loss is not finite");
         }
     }
 

@@ -77,6 +77,8 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     check(!o.vocabulary || o.synthetic.empty(),
           "--vocabulary with --synthetic, whose inputs are numbers already");
     check(o.pack.empty() || o.unpack.empty(), "--pack and --unpack, expected one of them");
+    check(o.json.empty() || (o.json != o.report && o.json != o.pack), "--json: the file of another output");
+    check(o.report.empty() || o.report != o.pack, "--report: the file of another output");
     check(has_decay_start == has_decay_steps, "--decay-start and --decay-steps, expected both or neither");
     if (o.zipf) check(std::isfinite(*o.zipf) && *o.zipf >= 0, "--zipf: expected a number of at least 0");
     if (o.validation)

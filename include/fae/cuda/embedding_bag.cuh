@@ -90,15 +90,18 @@ struct RowOfBag {
 inline constexpr unsigned pool_threads = 256;
 
 /// Pools bags.
-/// @par Launch a group of lanes for each bag and slice of columns, groups in the order of the bags
+/// @par Launch a group of lanes for each bag and slice of columns; all bags of a slice before the next slice
 template <class Lanes, bool Weighted, class T, IndexType Index>
-__global__ void __launch_bounds__(pool_threads) pool_bags(const DeviceRows<T> source, const Bags<Index> bags,
-                                                          bool mean, MatrixView<T> out, unsigned slices) {
+__global__ void __launch_bounds__(pool_threads, 4)
+    pool_bags(const DeviceRows<T> source, const Bags<Index> bags, bool mean, MatrixView<T> out,
+              unsigned slices) {
     using Vector = typename Lanes::Vector;
     const std::size_t warp = blockIdx.x * std::size_t{pool_threads / warp_size} + threadIdx.x / warp_size;
     const std::size_t item = warp * Lanes::groups + Lanes::group();
-    const std::size_t bag = slices == 1 ? item : item / slices;
-    const auto slice = static_cast<unsigned>(slices == 1 ? 0 : item % slices);
+    const std::size_t whole =
+        slices == 1 ? bags.size() : ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups;
+    const std::size_t bag = slices == 1 ? item : item % whole;
+    const auto slice = static_cast<unsigned>(slices == 1 ? 0 : item / whole);
     const unsigned column = slice * Lanes::slice + Lanes::lane() * Lanes::pack;
     const bool there = bag < bags.size();
     const bool active = there && column < out.columns();
@@ -110,7 +113,51 @@ __global__ void __launch_bounds__(pool_threads) pool_bags(const DeviceRows<T> so
     Vector sum = sum_terms<Lanes, Weighted>(rows, size, column, active);
     if (size == 0) sum = Vector::filled(T{0});
     if (mean && size > 1) sum.divide(static_cast<T>(size));
-    if (active) sum.store(out.row(bag) + column);
+    if (active) sum.store_once(out.row(bag) + column);
+}
+
+/// Look-ups of fixed bags that a block holds in shared memory at most.
+inline constexpr std::size_t most_staged = 4096;
+
+/// Pools fixed bags whose look-ups fit in shared memory: they are read once a block, side by side, so that
+/// nothing stands between the loads of rows.
+/// @par Launch as pool_bags
+template <class Lanes, class T, IndexType Index>
+__global__ void __launch_bounds__(pool_threads, 5)
+    pool_staged(const DeviceRows<T> source, const Bags<Index> bags, bool mean, MatrixView<T> out) {
+    using Vector = typename Lanes::Vector;
+    constexpr unsigned bags_of_block = pool_threads / Lanes::width;
+    constexpr unsigned batch = 4;  // loads in flight
+    extern __shared__ std::uint64_t staged_values[];
+    const Index* const values = reinterpret_cast<const Index*>(staged_values);
+    const auto size = static_cast<unsigned>(bags.bag_size());
+    const std::size_t blocks = ceil_div<std::size_t>(bags.size(), bags_of_block);
+    const std::size_t first = blockIdx.x % blocks * bags_of_block;
+    const auto count = static_cast<unsigned>(min(std::size_t{bags_of_block}, bags.size() - first));
+    for (unsigned i = threadIdx.x; i < count * size; i += pool_threads) {
+        reinterpret_cast<Index*>(staged_values)[i] = bags.values()[first * size + i];
+    }
+    __syncthreads();
+    const unsigned own = threadIdx.x / Lanes::width;
+    const auto column =
+        static_cast<unsigned>(blockIdx.x / blocks) * Lanes::slice + Lanes::lane() * Lanes::pack;
+    if (own >= count || column >= out.columns()) return;
+    const std::size_t feature = source.parts == nullptr ? 0 : (first + own) % bags.features();
+    const auto load = [&](unsigned i) {
+        return Vector::load(source.weights_of(values[own * size + i], feature) + column);
+    };
+    Vector sum = Vector::none();
+    unsigned i = 0;
+    for (; i + batch <= size; i += batch) {
+        Vector term[batch];
+#pragma unroll
+        for (unsigned u = 0; u < batch; ++u) term[u] = load(i + u);
+#pragma unroll
+        for (unsigned u = 0; u < batch; ++u) sum.add(term[u]);
+    }
+    for (; i < size; ++i) sum.add(load(i));
+    if (mean && size > 1) sum.divide(static_cast<T>(size));
+    sum.store_once(out.row(first + own) + column);
 }
 
 /// Copies the rows of bags of one row each.
@@ -140,7 +187,7 @@ __global__ void __launch_bounds__(pool_threads)
         }
 #pragma unroll
         for (unsigned i = 0; i < copy_items; ++i) {
-            if (row[i] != nullptr) value[i].store(out.row(first + i * Lanes::groups) + c);
+            if (row[i] != nullptr) value[i].store_once(out.row(first + i * Lanes::groups) + c);
         }
     }
 }
@@ -201,29 +248,40 @@ void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Poo
     });
     if (bags.size() == 0) return;
     const impl::DeviceRows<T> source(rows);
-    impl::with_lanes<T>(dim, impl::aligned_rows(rows) && impl::aligned_rows(out), [&]<class Lanes>(Lanes) {
-        const auto grid = [](std::size_t groups) {
-            constexpr std::size_t of_block = Lanes::groups * impl::pool_threads / impl::warp_size;
-            return static_cast<unsigned>(ceil_div(groups, of_block));
-        };
-        if (pooling != Pooling::weighted && bags.bag_size() == 1) {
-            impl::copy_rows<Lanes, T, Index><<<grid(ceil_div<std::size_t>(bags.size(), impl::copy_items)),
-                                               impl::pool_threads, 0, on.stream>>>(source, bags, out);
-            return cuda::check_launch("copy_rows");
-        }
-        const unsigned slices = Lanes::slices(dim);
-        const bool mean = pooling == Pooling::mean;
-        if (pooling == Pooling::weighted) {
-            impl::pool_bags<Lanes, true, T, Index>
-                <<<grid(bags.size() * slices), impl::pool_threads, 0, on.stream>>>(source, bags, mean, out,
-                                                                                   slices);
-        } else {
-            impl::pool_bags<Lanes, false, T, Index>
-                <<<grid(bags.size() * slices), impl::pool_threads, 0, on.stream>>>(source, bags, mean, out,
-                                                                                   slices);
-        }
-        cuda::check_launch("pool_bags");
-    });
+    impl::with_lanes<T, impl::Deal::packs>(
+        dim, impl::aligned_rows(rows) && impl::aligned_rows(out), [&]<class Lanes>(Lanes) {
+            const auto grid = [](std::size_t groups) {
+                constexpr std::size_t of_block = Lanes::groups * impl::pool_threads / impl::warp_size;
+                return static_cast<unsigned>(ceil_div(groups, of_block));
+            };
+            if (pooling != Pooling::weighted && bags.bag_size() == 1) {
+                impl::copy_rows<Lanes, T, Index><<<grid(ceil_div<std::size_t>(bags.size(), impl::copy_items)),
+                                                   impl::pool_threads, 0, on.stream>>>(source, bags, out);
+                return cuda::check_launch("copy_rows");
+            }
+            const unsigned slices = Lanes::slices(dim);
+            const bool mean = pooling == Pooling::mean;
+            constexpr std::size_t bags_of_block = impl::pool_threads / Lanes::width;
+            if (const std::size_t staged = bags_of_block * bags.bag_size();
+                pooling != Pooling::weighted && bags.is_fixed() && staged <= impl::most_staged) {
+                const auto blocks =
+                    static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block) * slices);
+                impl::pool_staged<Lanes, T, Index>
+                    <<<blocks, impl::pool_threads, staged * sizeof(Index), on.stream>>>(source, bags, mean,
+                                                                                        out);
+                return cuda::check_launch("pool_staged");
+            }
+            if (pooling == Pooling::weighted) {
+                impl::pool_bags<Lanes, true, T, Index>
+                    <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
+                       impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
+            } else {
+                impl::pool_bags<Lanes, false, T, Index>
+                    <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
+                       impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
+            }
+            cuda::check_launch("pool_bags");
+        });
 }
 
 /// The gradient of each row of the batch, in the canonical order; as the host's backward, to the bit.
@@ -231,7 +289,7 @@ void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Poo
 /// r
 ///         for row r of the index
 /// @pre    index was built from these bags, and for this pooling where it is weighted
-/// @exec   cuda::On: queued, up to three kernels, and one more where the pooling is a mean
+/// @exec   cuda::On: queued, up to four kernels, and one more where the pooling is a mean
 /// @cost   reads nnz * (dim * sizeof(T) + 4) bytes, writes n * dim * sizeof(T); sums of blocks of 64 pass
 ///         through the workspace; no allocation
 /// @throws ContractError if shapes differ, or the workspace has less than cuda::backward_scratch bytes
@@ -272,7 +330,7 @@ void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>>
     if (from.rows() == 0) return;
     const bool aligned =
         impl::aligned_rows(rows, O::kind == OptimizerKind::adagrad) && impl::aligned_rows(from);
-    impl::with_lanes<T>(dim, aligned, [&]<class Lanes>(Lanes) {
+    impl::with_lanes<T, impl::Deal::packs>(dim, aligned, [&]<class Lanes>(Lanes) {
         const unsigned grid = cuda::launch_grid(from.rows() * Lanes::width, impl::sum_threads);
         impl::step_rows<Lanes, T>
             <<<grid, impl::sum_threads, 0, on.stream>>>(sink, from, gradients.index.count);
@@ -286,7 +344,7 @@ void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>>
 ///         optimizer's state
 /// @pre    index was built from these bags, and for this pooling where it is weighted; the source holds every
 ///         row
-/// @exec   cuda::On: queued, up to three kernels (two more where the pooling is a mean, or row-wise Adagrad
+/// @exec   cuda::On: queued, up to four kernels (two more where the pooling is a mean, or row-wise Adagrad
 ///         updates rows of more than 32 columns that are not aligned to 16 bytes, or of more than 128)
 /// @cost   reads nnz * (dim * sizeof(T) + 4) bytes of gradients and index, reads and writes n records; sums
 /// of
@@ -307,8 +365,9 @@ void backward_step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::S
     const auto sink = impl::update_sink<T>(index, optimizer, lr, rows, dim, options.stop);
     if constexpr (impl::UpdateSink<T, Index, O>::needs_whole_rows) {
         bool one_slice = false;
-        impl::with_lanes<T>(dim, aligned && impl::aligned_rows(grad_out),
-                            [&]<class Lanes>(Lanes) { one_slice = Lanes::slices(dim) == 1; });
+        impl::with_lanes<T, impl::Deal::whole_rows>(
+            dim, aligned && impl::aligned_rows(grad_out),
+            [&]<class Lanes>(Lanes) { one_slice = Lanes::slices(dim) == 1; });
         if (!one_slice) {
             const auto gradients = backward(on, index, bags, pooling, grad_out, workspace, options.side);
             return step(on, optimizer, lr, gradients, rows, options);

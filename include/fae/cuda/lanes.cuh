@@ -37,6 +37,8 @@ __device__ inline double square_root(double a) { return __dsqrt_rn(a); }
 /// Consecutive columns of a row, moved by one instruction.
 template <class T, unsigned Columns>
 struct alignas(sizeof(T) * Columns) Pack {
+    using Word = std::conditional_t<sizeof(T) * Columns == 16, uint4,
+                                    std::conditional_t<sizeof(T) * Columns == 8, uint2, unsigned>>;
     T x[Columns];
 
     __device__ static Pack filled(T value) {
@@ -49,6 +51,14 @@ struct alignas(sizeof(T) * Columns) Pack {
     __device__ static Pack none() { return filled(-T{0}); }
     __device__ static Pack load(const T* from) { return *reinterpret_cast<const Pack*>(from); }
     __device__ void store(T* to) const { *reinterpret_cast<Pack*>(to) = *this; }
+    /// The same for what is not needed again soon: it is to leave the caches first.
+    __device__ static Pack load_once(const T* from) {
+        const Word word = __ldcs(reinterpret_cast<const Word*>(from));
+        return reinterpret_cast<const Pack&>(word);
+    }
+    __device__ void store_once(T* to) const {
+        __stcs(reinterpret_cast<Word*>(to), reinterpret_cast<const Word&>(*this));
+    }
     __device__ void add(const Pack& other) {
 #pragma unroll
         for (unsigned i = 0; i < Columns; ++i) x[i] = added(x[i], other.x[i]);
@@ -81,62 +91,80 @@ struct Lanes {
     __device__ static unsigned group() { return threadIdx.x % warp_size / Width; }
 };
 
+/// Value i of those that the lanes of a group hold, lane after lane.
+template <class Lanes, class Value, unsigned PerLane>
+__device__ Value of_lane(const Value (&values)[PerLane], unsigned i) {
+    return __shfl_sync(all_lanes, values[i / Lanes::width], static_cast<int>(i % Lanes::width), Lanes::width);
+}
+
 /// The sum of `count` terms in the columns of this lane, front to back. A term is known by a key:
 /// finder.find(i), by one lane; finder.at(key), its columns, by all; finder.weight(i). All groups of the warp
 /// take as many turns as the one with the most terms, and all lanes must call. A lane that is not `active`
-/// reads nothing.
+/// reads no term.
 template <class Lanes, bool Weighted, class Finder>
 __device__ typename Lanes::Vector sum_terms(const Finder& finder, std::uint32_t count, unsigned column,
                                             bool active) {
     using Vector = typename Lanes::Vector;
     using T = typename Lanes::Element;
     using Key = typename Finder::Key;
-    constexpr unsigned batch = 8;  // loads in flight
+    // Loads in flight: as many as registers hold, of terms and of long keys.
+    constexpr unsigned batch = Lanes::pack >= 4 || sizeof(Key) == 8 ? 8 : 16;
     constexpr unsigned chunk = Lanes::width < batch ? batch : Lanes::width;
     constexpr unsigned per_lane = chunk / Lanes::width;
     Vector sum = Vector::none();
     const std::uint32_t most = __reduce_max_sync(all_lanes, count);
-    const bool reads = active && count != 0;
+    const std::uint32_t mine = active ? count : 0;
+    const std::uint32_t least = __reduce_min_sync(all_lanes, mine);  // all lanes have as many
+    Key next[per_lane];
+    const auto find = [&](std::uint32_t base) {
+#pragma unroll
+        for (unsigned q = 0; q < per_lane; ++q) {
+            const std::uint32_t i = base + q * Lanes::width + Lanes::lane();
+            next[q] = i < count ? finder.find(i) : Key{0};
+        }
+    };
+    find(0);
     for (std::uint32_t base = 0; base < most; base += chunk) {
         Key key[per_lane];
         T weight[per_lane];
 #pragma unroll
         for (unsigned q = 0; q < per_lane; ++q) {
-            // Behind the last term the last one is read again and not added: all loads of a batch then hang
-            // on one condition, and are on their way together.
-            const std::uint32_t i = min(base + q * Lanes::width + Lanes::lane(), count - 1);
-            key[q] = count != 0 ? finder.find(i) : Key{0};
+            key[q] = next[q];
             weight[q] = T{1};
             if constexpr (Weighted) {
-                if (count != 0) weight[q] = finder.weight(i);
+                const std::uint32_t i = base + q * Lanes::width + Lanes::lane();
+                if (i < count) weight[q] = finder.weight(i);
             }
         }
+        // The keys of the next chunk are on their way while this one is summed.
+        if (base + chunk < most) find(base + chunk);
 #pragma unroll
         for (unsigned j = 0; j < chunk; j += batch) {
             if (base + j >= most) break;
             Key found[batch];
             Vector term[batch];
 #pragma unroll
-            for (unsigned u = 0; u < batch; ++u) {
-                found[u] = __shfl_sync(all_lanes, key[(j + u) / Lanes::width],
-                                       static_cast<int>((j + u) % Lanes::width), Lanes::width);
-            }
-            if (reads) {
+            for (unsigned u = 0; u < batch; ++u) found[u] = of_lane<Lanes>(key, j + u);
+            const bool whole = base + j + batch <= least;
+            if (whole) {
 #pragma unroll
                 for (unsigned u = 0; u < batch; ++u) term[u] = Vector::load(finder.at(found[u]) + column);
+            } else {
+#pragma unroll
+                for (unsigned u = 0; u < batch; ++u) {
+                    if (base + j + u < mine) term[u] = Vector::load(finder.at(found[u]) + column);
+                }
             }
 #pragma unroll
             for (unsigned u = 0; u < batch; ++u) {
-                if (!reads || base + j + u >= count) term[u] = Vector::none();
-            }
-#pragma unroll
-            for (unsigned u = 0; u < batch; ++u) {
-                if constexpr (Weighted) {
-                    sum.multiply_add(__shfl_sync(all_lanes, weight[(j + u) / Lanes::width],
-                                                 static_cast<int>((j + u) % Lanes::width), Lanes::width),
-                                     term[u]);
-                } else {
-                    sum.add(term[u]);
+                T factor = T{1};
+                if constexpr (Weighted) factor = of_lane<Lanes>(weight, j + u);
+                if (whole || base + j + u < mine) {
+                    if constexpr (Weighted) {
+                        sum.multiply_add(factor, term[u]);
+                    } else {
+                        sum.add(term[u]);
+                    }
                 }
             }
         }
@@ -165,16 +193,32 @@ template <class T>
     return all;
 }
 
-/// Calls f with the Lanes that fit rows of `dim` columns.
-template <class T, class F>
+/// How rows are dealt to lanes.
+enum class Deal : std::uint8_t {
+    packs,       ///< 16 bytes a lane
+    more_lanes,  ///< narrow rows 8 bytes a lane: more loads are under way where few rows have many terms
+    whole_rows,  ///< 16 bytes a lane, and rows of up to 512 bytes in one slice
+};
+
+/// Calls f with the Lanes that fit rows of `dim` columns. Wide rows are cut into slices of 256 bytes, for a
+/// slice of all gradients of a batch to stay in the second-level cache.
+template <class T, Deal deal, class F>
 void with_lanes(std::size_t dim, bool aligned, F&& f) {
     constexpr unsigned columns = 16 / sizeof(T);
     if (aligned && dim % columns == 0) {
         const std::size_t packs = dim / columns;
-        if (packs <= 4) return f(Lanes<T, columns, 4>{});
+        if (packs <= 4) {
+            if constexpr (deal == Deal::more_lanes) {
+                return f(Lanes<T, columns / 2, 8>{});
+            } else {
+                return f(Lanes<T, columns, 4>{});
+            }
+        }
         if (packs <= 8) return f(Lanes<T, columns, 8>{});
-        if (packs <= 16) return f(Lanes<T, columns, 16>{});
-        return f(Lanes<T, columns, 32>{});
+        if constexpr (deal == Deal::whole_rows) {
+            if (packs > 16 && packs <= 32) return f(Lanes<T, columns, 32>{});
+        }
+        return f(Lanes<T, columns, 16>{});
     }
     return f(Lanes<T, 1, 32>{});
 }

@@ -5,8 +5,8 @@
 //
 // A sink is told of a row before its gradient is summed, so that the row is on its way meanwhile:
 //
-//   auto ready = sink.template begin<Lanes>(row, column, active);     // loads
-//   ...                                                               // the sum
+//   auto ready = sink.template begin<Lanes>(row, column, active);     // loads; begin<Lanes, true>: a row
+//   ...                                                               // that few contributions touch
 //   sink.template finish<Lanes>(ready, sum, active);                  // stores; the whole warp calls it
 #pragma once
 
@@ -23,6 +23,24 @@
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
+/// Columns of a row; `Once`: of one that is not touched again soon.
+template <bool Once, class Vector, class T>
+__device__ Vector get(const T* from) {
+    if constexpr (Once) {
+        return Vector::load_once(from);
+    } else {
+        return Vector::load(from);
+    }
+}
+template <bool Once, class Vector, class T>
+__device__ void put(const Vector& value, T* to) {
+    if constexpr (Once) {
+        value.store_once(to);
+    } else {
+        value.store(to);
+    }
+}
+
 /// Writes gradients, row after row.
 template <class T>
 struct StoreSink {
@@ -35,13 +53,13 @@ struct StoreSink {
     struct Ready {
         T* to;
     };
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ Ready<Lanes> begin(std::uint32_t row, unsigned column, bool) const {
         return {gradients + std::size_t{row} * dim + column};
     }
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ void finish(const Ready<Lanes>& ready, const typename Lanes::Vector& sum, bool active) const {
-        if (active) sum.store(ready.to);
+        if (active) put<Once>(sum, ready.to);
     }
     /// A gradient that lies in memory, in the columns of this group of lanes.
     template <class Lanes>
@@ -126,17 +144,17 @@ struct UpdateSink {
         T rate;
     };
 
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ Ready<Lanes> begin(std::uint32_t row, unsigned column, bool active) const {
         Ready<Lanes> ready{};
         if (!active) return ready;
         const Index located = rows == nullptr ? static_cast<Index>(fast_bit<Index> | row) : rows[row];
-        const RowsView<T> view = source.view_of(located);
+        const DeviceView<T> view = source.view_of(located);
         ready.weights = view.weights_of(position_of(located)) + column;
-        ready.w = Lanes::Vector::load(ready.weights);
+        ready.w = get<Once, typename Lanes::Vector>(ready.weights);
         if constexpr (O::kind == OptimizerKind::adagrad) {
             ready.state = view.state_of(position_of(located)) + column;
-            ready.s = Lanes::Vector::load(ready.state);
+            ready.s = get<Once, typename Lanes::Vector>(ready.state);
         } else if constexpr (has_state) {
             ready.state = view.state_of(position_of(located));
             ready.s.x[0] = *ready.state;
@@ -145,14 +163,14 @@ struct UpdateSink {
         return ready;
     }
 
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ void finish(Ready<Lanes>& ready, const typename Lanes::Vector& g, bool active) const {
         if constexpr (needs_whole_rows) {
             Squares<Lanes> squares;
             squares.add(active ? g : Lanes::Vector::filled(T{0}));
-            step_rowwise<Lanes>(ready, g, squares.total(), active);
+            step_rowwise<Lanes, Once>(ready, g, squares.total(), active);
         } else {
-            if (active) step_columns<Lanes>(ready, g);
+            if (active) step_columns<Lanes, Once>(ready, g);
         }
     }
 
@@ -191,7 +209,7 @@ struct UpdateSink {
     }
 
   private:
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ void step_columns(Ready<Lanes>& ready, const typename Lanes::Vector& g) const {
         if constexpr (O::kind == OptimizerKind::sgd) {
 #pragma unroll
@@ -205,11 +223,11 @@ struct UpdateSink {
                 const T step = divided(multiplied(ready.rate, g.x[i]), added(square_root(ready.s.x[i]), eps));
                 ready.w.x[i] = added(ready.w.x[i], -step);
             }
-            ready.s.store(ready.state);
+            put<Once>(ready.s, ready.state);
         }
-        ready.w.store(ready.weights);
+        put<Once>(ready.w, ready.weights);
     }
-    template <class Lanes>
+    template <class Lanes, bool Once = false>
     __device__ void step_rowwise(Ready<Lanes>& ready, const typename Lanes::Vector& g, T squares, bool active,
                                  bool writes_state = true) const {
         if (!active) return;
@@ -219,7 +237,7 @@ struct UpdateSink {
         for (unsigned i = 0; i < Lanes::pack; ++i) {
             ready.w.x[i] = added(ready.w.x[i], -divided(multiplied(ready.rate, g.x[i]), divisor));
         }
-        ready.w.store(ready.weights);
+        put<Once>(ready.w, ready.weights);
         if (writes_state && Lanes::lane() == 0) *ready.state = sum;
     }
 };

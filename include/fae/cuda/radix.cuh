@@ -36,6 +36,19 @@ __device__ unsigned digit_of(Key key, unsigned shift, unsigned mask) {
     return static_cast<unsigned>(key >> shift) & mask;
 }
 
+/// The lanes of the warp that hold the same digit. (The instruction that does this takes a turn for each
+/// different value; low digits are all different.)
+__device__ inline unsigned lanes_with(unsigned digit) {
+    unsigned peers = all_lanes;
+#pragma unroll
+    for (unsigned bit = 0; bit < digit_bits; ++bit) {
+        const bool set = (digit >> bit & 1u) != 0;
+        const unsigned with = __ballot_sync(all_lanes, set);
+        peers &= set ? with : ~with;
+    }
+    return peers;
+}
+
 /// Ranks the block's keys: rank[k] counts the keys of the same digit before item k in its warp; of_warp and
 /// total are as said. Ends with a barrier.
 template <unsigned Items, class Key>
@@ -48,7 +61,7 @@ __device__ void rank_keys(RankMemory& memory, const Key (&key)[Items], unsigned 
 #pragma unroll
     for (unsigned k = 0; k < Items; ++k) {
         const unsigned digit = digit_of(key[k], shift, mask);
-        const unsigned peers = __match_any_sync(all_lanes, digit);
+        const unsigned peers = lanes_with(digit);
         const unsigned before = __popc(peers & ((1u << lane) - 1));
         const std::uint16_t seen = counts[digit];
         __syncwarp();

@@ -3,10 +3,10 @@
 // Row gradients on the device: the sums of each row's contributions, in the canonical order, and what a sink
 // (optimizer.cuh) does with them. Internal to embedding_bag.cuh.
 //
-// Three kernels, one for each kind of list that the index holds: blocks of contributions beside short rows,
-// then spans (64 sums of blocks), then towers (the sums of a row's spans). Most batches have no tower and few
-// spans; the last two kernels then end at once. The first can run as two, side by side: the long rows and
-// what follows from them on a stream of their own.
+// Four kernels, one for each kind of list that the index holds: blocks of contributions, spans (64 sums of
+// blocks), towers (the sums of a row's spans), and rows of up to four contributions. The first three follow
+// from one another; the last depends on none, and can run beside them: blocks live on the second-level cache,
+// rows of few contributions on memory.
 #pragma once
 
 #include <algorithm>
@@ -41,6 +41,8 @@ struct SideStream {
 namespace detail {
 
 inline constexpr unsigned sum_threads = 128;
+inline constexpr unsigned sum_blocks_a_multiprocessor =
+    7;  ///< that many are there at a time: registers for eight loads
 
 /// The contributions of a batch: entry i is the gradient of bags[i], times weights[positions[i]] where sums
 /// are weighted.
@@ -76,20 +78,20 @@ struct SumJob {
     T* span_sums;   ///< at span_place()
     unsigned dim;
     unsigned slices;
-    bool long_rows;   ///< this launch sums the blocks of long rows
-    bool short_rows;  ///< this launch sums short rows
 
     struct Item {
         std::uint32_t at;
         unsigned column;
     };
-    /// What a lane does of a warp's task: which entry of a list, and from which column on.
+    /// What a lane does of a warp's task: which of a list's entries, and from which column on. All entries of
+    /// a slice of columns come before those of the next.
     template <class Lanes>
-    __device__ Item item(std::uint32_t task) const {
+    __device__ Item item(std::uint32_t task, std::uint32_t entries) const {
         const std::uint32_t number = task * Lanes::groups + Lanes::group();
         const unsigned column = Lanes::lane() * Lanes::pack;
         if (slices == 1) return {number, column};
-        return {number / slices, number % slices * Lanes::slice + column};
+        const std::uint32_t whole = ceil_div<std::uint32_t>(entries, Lanes::groups) * Lanes::groups;
+        return {number % whole, number / whole * Lanes::slice + column};
     }
 };
 
@@ -107,7 +109,7 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
     typename Sink::template Ready<Lanes> ready[Items];
 #pragma unroll
     for (unsigned i = 0; i < Items; ++i) {
-        const auto [at, of_lane] = job.template item<Lanes>(task * Items + i);
+        const auto [at, of_lane] = job.template item<Lanes>(task * Items + i, size);
         column[i] = of_lane;
         active[i] = at < size && column[i] < job.dim;
         entry[i] = active[i] ? list[at] : ShortEntry{0, 0};
@@ -121,7 +123,7 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
             bag[i][u] = job.of.bags[at];
             if constexpr (Weighted) weight[i][u] = static_cast<T>(job.of.weights[job.of.positions[at]]);
         }
-        ready[i] = job.sink.template begin<Lanes>(entry[i].row, column[i], active[i]);
+        ready[i] = job.sink.template begin<Lanes, true>(entry[i].row, column[i], active[i]);
     }
 #pragma unroll
     for (unsigned i = 0; i < Items; ++i) {
@@ -145,57 +147,85 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
                 sum.add(term[i][u]);
             }
         }
-        job.sink.template finish<Lanes>(ready[i], sum, active[i]);
+        job.sink.template finish<Lanes, true>(ready[i], sum, active[i]);
     }
 }
 
-/// Sums blocks of contributions and short rows.
-/// @par Launch any grid of sum_threads threads. A warp takes tasks in turn: first blocks, then short rows
-/// from the longest class on; a task is an item (of a list, in one slice of columns) for each group of lanes,
-/// or a few
+/// The warp's number within the grid, and how many warps the grid has.
+__device__ inline std::uint32_t warp_of_grid() {
+    return blockIdx.x * (sum_threads / warp_size) + threadIdx.x / warp_size;
+}
+__device__ inline std::uint32_t warps_of_grid() { return gridDim.x * (sum_threads / warp_size); }
+
+/// A warp's tasks for the entries of a list, `at_a_time` for each group of lanes.
+template <class Lanes, class T, class Sink>
+__device__ std::uint32_t tasks_of(const SumJob<T, Sink>& job, std::uint32_t entries,
+                                  std::uint32_t at_a_time) {
+    return ceil_div<std::uint32_t>(ceil_div<std::uint32_t>(entries, Lanes::groups) * job.slices, at_a_time);
+}
+
+/// Sums blocks of contributions, and rows of 5 to 16.
+/// @par Launch any grid of sum_threads threads; a group of lanes takes an entry (in one slice of columns),
+/// longest ones first
 template <class Lanes, bool Weighted, class T, class Sink>
-__global__ void __launch_bounds__(sum_threads, 5) sum_rows(const SumJob<T, Sink> job) {
+__global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
+    sum_blocks(const SumJob<T, Sink> job) {
     if (job.sink.stopped()) return;
-    constexpr std::uint32_t items[size_classes] = {4, 2, 1, 1, 1};
-    const auto tasks_of = [&](std::uint32_t entries, std::uint32_t at_a_time) {
-        return ceil_div<std::uint32_t>(entries * job.slices, at_a_time * Lanes::groups);
-    };
-    const ListSizes sizes = *job.lists.sizes;
-    std::uint32_t end[size_classes + 1];
-    end[size_classes] = job.long_rows ? tasks_of(sizes.blocks, 1) : 0;
-#pragma unroll
-    for (unsigned c = size_classes; c-- > 0;) {
-        end[c] = end[c + 1] + (job.short_rows ? tasks_of(sizes.shorts[c], items[c]) : 0);
-    }
-    const ShortEntry* const longest = job.lists.shorts[4];
-    const ShortEntry* const longer = job.lists.shorts[3];
-    const std::uint32_t warps = gridDim.x * (sum_threads / warp_size);
-    for (std::uint32_t task = blockIdx.x * (sum_threads / warp_size) + threadIdx.x / warp_size; task < end[0];
-         task += warps) {
-        if (task < end[3]) {
-            const unsigned of = task < end[5] ? 5u : task < end[4] ? 4u : 3u;
-            const auto [at, column] =
-                job.template item<Lanes>(of == 5 ? task : task - (of == 4 ? end[5] : end[4]));
-            SumEntry entry{0, 0, 0, no_place};
-            if (of == 5) {
-                if (at < sizes.blocks) entry = job.lists.blocks[at];
-            } else {
-                const ShortEntry* const list = of == 4 ? longest : longer;
-                if (at < (of == 4 ? sizes.shorts[4] : sizes.shorts[3]))
-                    entry = {list[at].row, list[at].from(), list[at].size(), no_place};
-            }
-            const bool active = entry.count != 0 && column < job.dim;
-            const bool ends = active && entry.place == no_place;
-            auto ready = job.sink.template begin<Lanes>(entry.row, column, ends);
-            const auto sum = sum_terms<Lanes, Weighted>(job.of.from(entry.from), entry.count, column, active);
-            if (active && !ends) sum.store(job.block_sums + std::size_t{entry.place} * job.dim + column);
-            job.sink.template finish<Lanes>(ready, sum, ends);
-        } else if (task < end[2]) {
-            sum_shorts<4, 1, Lanes, Weighted>(job, job.lists.shorts[2], sizes.shorts[2], task - end[3]);
-        } else if (task < end[1]) {
-            sum_shorts<2, 2, Lanes, Weighted>(job, job.lists.shorts[1], sizes.shorts[1], task - end[2]);
+    const std::uint32_t blocks = job.lists.sizes->blocks;
+    const std::uint32_t longest = job.lists.sizes->shorts[4];
+    const std::uint32_t longer = job.lists.sizes->shorts[3];
+    const ShortEntry* const longest_rows = job.lists.shorts[4];
+    const ShortEntry* const longer_rows = job.lists.shorts[3];
+    const std::uint32_t end_of_blocks = tasks_of<Lanes>(job, blocks, 1);
+    const std::uint32_t end_of_longest = end_of_blocks + tasks_of<Lanes>(job, longest, 1);
+    const std::uint32_t end = end_of_longest + tasks_of<Lanes>(job, longer, 1);
+    for (std::uint32_t task = warp_of_grid(); task < end; task += warps_of_grid()) {
+        SumEntry entry{0, 0, 0, no_place};
+        unsigned column = 0;
+        if (task < end_of_blocks) {
+            const auto [at, first] = job.template item<Lanes>(task, blocks);
+            column = first;
+            if (at < blocks) entry = job.lists.blocks[at];
         } else {
-            sum_shorts<1, 4, Lanes, Weighted>(job, job.lists.shorts[0], sizes.shorts[0], task - end[1]);
+            const bool is_longest = task < end_of_longest;
+            const std::uint32_t entries = is_longest ? longest : longer;
+            const auto [at, first] =
+                job.template item<Lanes>(task - (is_longest ? end_of_blocks : end_of_longest), entries);
+            column = first;
+            if (at < entries) {
+                const ShortEntry row = (is_longest ? longest_rows : longer_rows)[at];
+                entry = {row.row, row.from(), row.size(), no_place};
+            }
+        }
+        const bool active = entry.count != 0 && column < job.dim;
+        const bool ends = active && entry.place == no_place;
+        auto ready = job.sink.template begin<Lanes>(entry.row, column, ends);
+        const auto sum = sum_terms<Lanes, Weighted>(job.of.from(entry.from), entry.count, column, active);
+        if (active && !ends) sum.store(job.block_sums + std::size_t{entry.place} * job.dim + column);
+        job.sink.template finish<Lanes>(ready, sum, ends);
+    }
+}
+
+/// Sums rows of 1 to 4 contributions.
+/// @par Launch any grid of sum_threads threads; a group of lanes takes one row, or a few, (in one slice of
+/// columns) of one class
+template <class Lanes, bool Weighted, class T, class Sink>
+__global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
+    sum_short_rows(const SumJob<T, Sink> job) {
+    if (job.sink.stopped()) return;
+    const std::uint32_t fours = job.lists.sizes->shorts[2];
+    const std::uint32_t twos = job.lists.sizes->shorts[1];
+    const std::uint32_t ones = job.lists.sizes->shorts[0];
+    const std::uint32_t end_of_fours = tasks_of<Lanes>(job, fours, 1);
+    const std::uint32_t end_of_twos = end_of_fours + tasks_of<Lanes>(job, twos, 2);
+    const std::uint32_t end = end_of_twos + tasks_of<Lanes>(job, ones, 2);
+    for (std::uint32_t task = warp_of_grid(); task < end; task += warps_of_grid()) {
+        if (task < end_of_fours) {
+            sum_shorts<4, 1, Lanes, Weighted>(job, job.lists.shorts[2], fours, task);
+        } else if (task < end_of_twos) {
+            sum_shorts<2, 2, Lanes, Weighted>(job, job.lists.shorts[1], twos, task - end_of_fours);
+        } else {
+            sum_shorts<1, 2, Lanes, Weighted>(job, job.lists.shorts[0], ones, task - end_of_twos);
         }
     }
 }
@@ -221,22 +251,33 @@ __device__ T sum_column(const T* from, std::uint32_t count, std::size_t stride) 
 }
 
 /// Sums the blocks of spans.
-/// @par Launch any grid of sum_threads threads; a warp takes a span, a lane a column
+/// @par Launch any grid of sum_threads threads; a warp takes 32 columns of a span, or all where the sink
+/// needs whole rows, a lane a column
 template <class T, class Sink>
 __global__ void __launch_bounds__(sum_threads) sum_spans(const SumJob<T, Sink> job) {
+    using Column = ColumnLanes<T>;
     if (job.sink.stopped()) return;
-    const std::uint32_t spans = job.lists.sizes->spans;
-    const std::uint32_t warps = gridDim.x * (sum_threads / warp_size);
-    for (std::uint32_t at = blockIdx.x * (sum_threads / warp_size) + threadIdx.x / warp_size; at < spans;
-         at += warps) {
-        const SumEntry entry = job.lists.spans[at];
+    const std::uint32_t parts = Sink::needs_whole_rows ? 1 : (job.dim + warp_size - 1) / warp_size;
+    const std::uint32_t tasks = job.lists.sizes->spans * parts;
+    for (std::uint32_t task = warp_of_grid(); task < tasks; task += warps_of_grid()) {
+        const SumEntry entry = job.lists.spans[task / parts];
+        const bool ends = entry.place == no_place;
         // A lane's columns are its own, so that the sum can stand where the first block's stood.
         T* const from = job.block_sums + std::size_t{entry.from} * job.dim;
-        T* const to = entry.place == no_place ? from : job.span_sums + std::size_t{entry.place} * job.dim;
-        for (unsigned column = threadIdx.x % warp_size; column < job.dim; column += warp_size) {
-            to[column] = sum_column(from + column, entry.count, job.dim);
+        T* const to = ends ? from : job.span_sums + std::size_t{entry.place} * job.dim;
+        if constexpr (Sink::needs_whole_rows) {
+            for (unsigned c = threadIdx.x % warp_size; c < job.dim; c += warp_size) {
+                to[c] = sum_column(from + c, entry.count, job.dim);
+            }
+            if (ends) job.sink.template take<Column>(entry.row, from, true);
+        } else {
+            const unsigned c = task % parts * warp_size + threadIdx.x % warp_size;
+            if (c >= job.dim) continue;
+            auto ready = job.sink.template begin<Column>(entry.row, c, ends);
+            const auto sum = Column::Vector::filled(sum_column(from + c, entry.count, job.dim));
+            if (!ends) sum.store(to + c);
+            job.sink.template finish<Column>(ready, sum, ends);
         }
-        if (entry.place == no_place) job.sink.template take<ColumnLanes<T>>(entry.row, from, true);
     }
 }
 
@@ -328,60 +369,64 @@ void queue_sums(On on, const RowIndex<Index>& index, const Bags<Index>& bags, Po
     const auto block_sums = workspace.take<T>(block_places(lookups) * dim);
     const auto span_sums = workspace.take<T>(span_places(lookups) * dim);
     const bool weighted = pooling == Pooling::weighted;
-    with_lanes<T>(dim, aligned && aligned_rows(grad_out), [&]<class Lanes>(Lanes) {
-        require(lookups * Lanes::slices(dim) < (std::size_t{1} << 32), [&] {
-            return concat("the batch has ", lookups, " look-ups of ", Lanes::slices(dim),
-                          " slices of columns, expected less than 2^32 of both");
-        });
-        SumJob<T, Sink> job{{index.bags.data(), index.positions.data(), bags.weights().data(),
-                             grad_out.data(), grad_out.stride()},
-                            index.lists,
-                            sink,
-                            block_sums.data(),
-                            span_sums.data(),
-                            static_cast<unsigned>(dim),
-                            Lanes::slices(dim),
-                            true,
-                            true};
-        const auto grid = [&](std::size_t entries) {
-            const std::size_t tasks = ceil_div<std::size_t>(entries * job.slices, Lanes::groups);
-            return launch_grid(tasks * warp_size, sum_threads);
-        };
-        const auto rows = [&](On where, bool long_rows, bool short_rows) {
-            job.long_rows = long_rows;
-            job.short_rows = short_rows;
-            if (weighted) {
-                sum_rows<Lanes, true, T, Sink><<<grid(lookups), sum_threads, 0, where.stream>>>(job);
-            } else {
-                sum_rows<Lanes, false, T, Sink><<<grid(lookups), sum_threads, 0, where.stream>>>(job);
-            }
-            check_launch("sum_rows");
-        };
-        On long_on = on;
-        if (side != nullptr) {
-            long_on = cuda::on(side->stream);
-            side->fork.record(on);
-            side->fork.wait(long_on);
-            rows(long_on, true, false);
-            rows(on, false, true);
-        } else {
-            rows(on, true, true);
-        }
-        if (lookups > block_terms) {
-            const unsigned spans = launch_grid(WorkLists::most_spans(lookups) * warp_size, sum_threads);
-            sum_spans<T, Sink><<<spans, sum_threads, 0, long_on.stream>>>(job);
-            check_launch("sum_spans");
-        }
-        if (lookups > span_terms) {
-            const unsigned towers = launch_grid(WorkLists::most_towers(lookups), 1);
-            sum_towers<T, Sink><<<towers, sum_threads, 0, long_on.stream>>>(job);
-            check_launch("sum_towers");
-        }
-        if (side != nullptr) {
-            side->join.record(long_on);
-            side->join.wait(on);
-        }
+    SumJob<T, Sink> job{{index.bags.data(), index.positions.data(), bags.weights().data(), grad_out.data(),
+                         grad_out.stride()},
+                        index.lists,
+                        sink,
+                        block_sums.data(),
+                        span_sums.data(),
+                        static_cast<unsigned>(dim),
+                        1};
+    const bool packs = aligned && aligned_rows(grad_out);
+    require(lookups * ceil_div<std::size_t>(dim, packs ? 64 : 32) < (std::size_t{1} << 32), [&] {
+        return concat("the batch has ", lookups, " look-ups of ", dim,
+                      " columns, expected less than 2^32 slices of columns");
     });
+    // As many blocks as are there at a time; their warps go through the lists.
+    const auto grid = [&](std::size_t entries, std::size_t of_warp, std::size_t at_once) {
+        const std::size_t warps = ceil_div<std::size_t>(entries * job.slices, of_warp) + 3;
+        const auto most = static_cast<std::size_t>(current_device().multiprocessors) * at_once;
+        return static_cast<unsigned>(
+            std::clamp<std::size_t>(ceil_div<std::size_t>(warps, sum_threads / warp_size), 1, most));
+    };
+    On long_on = on;
+    if (side != nullptr) {
+        long_on = cuda::on(side->stream);
+        side->fork.record(on);
+        side->fork.wait(long_on);
+    }
+    constexpr bool whole = Sink::needs_whole_rows;
+    with_lanes<T, whole ? Deal::whole_rows : Deal::more_lanes>(dim, packs, [&]<class Lanes>(Lanes) {
+        job.slices = Lanes::slices(dim);
+        // Side by side, both kinds are to be on every multiprocessor at a time.
+        const unsigned at_once = sum_blocks_a_multiprocessor / (side == nullptr ? 1 : 2);
+        const auto kernel = weighted ? sum_blocks<Lanes, true, T, Sink> : sum_blocks<Lanes, false, T, Sink>;
+        kernel<<<grid(lookups / 5 + 1, Lanes::groups, at_once), sum_threads, 0, long_on.stream>>>(job);
+        check_launch("sum_blocks");
+    });
+    if (lookups > block_terms) {
+        const std::size_t most = WorkLists::most_spans(lookups) * ceil_div<std::size_t>(dim, warp_size);
+        sum_spans<T, Sink>
+            <<<launch_grid(most * warp_size, sum_threads), sum_threads, 0, long_on.stream>>>(job);
+        check_launch("sum_spans");
+    }
+    if (lookups > span_terms) {
+        const unsigned towers = launch_grid(WorkLists::most_towers(lookups), 1);
+        sum_towers<T, Sink><<<towers, sum_threads, 0, long_on.stream>>>(job);
+        check_launch("sum_towers");
+    }
+    with_lanes<T, whole ? Deal::whole_rows : Deal::packs>(dim, packs, [&]<class Lanes>(Lanes) {
+        job.slices = Lanes::slices(dim);
+        const auto kernel =
+            weighted ? sum_short_rows<Lanes, true, T, Sink> : sum_short_rows<Lanes, false, T, Sink>;
+        kernel<<<grid(lookups, 2 * Lanes::groups, sum_blocks_a_multiprocessor), sum_threads, 0, on.stream>>>(
+            job);
+        check_launch("sum_short_rows");
+    });
+    if (side != nullptr) {
+        side->join.record(long_on);
+        side->join.wait(on);
+    }
 }
 
 }  // namespace detail

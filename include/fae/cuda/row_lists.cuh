@@ -113,38 +113,61 @@ inline constexpr std::uint64_t own_rows = std::uint64_t{1} << 32;  ///< the tile
 inline constexpr std::uint64_t all_rows = std::uint64_t{2} << 32;  ///< those of all tiles up to it
 
 /// The rows of all tiles before this one. By one whole warp; tiles start in order, so those before it end.
+/// All tiles of a batch may be there at once, so many are looked at together.
 __device__ inline std::uint32_t rows_before(volatile std::uint64_t* found, std::uint32_t tile) {
+    constexpr unsigned at_once = 4;  // tiles a lane
     const unsigned lane = threadIdx.x % warp_size;
     std::uint32_t sum = 0;
-    for (std::int64_t last = static_cast<std::int64_t>(tile) - 1; last >= 0; last -= warp_size) {
-        const std::int64_t at = last - lane;
-        std::uint64_t word = all_rows;
+    for (std::int64_t last = static_cast<std::int64_t>(tile) - 1; last >= 0; last -= warp_size * at_once) {
+        std::uint64_t word[at_once];
+        bool known = false;
         do {
-            if (at >= 0) word = found[at];
-        } while (__any_sync(all_lanes, word < own_rows));
-        const unsigned whole = __ballot_sync(all_lanes, word >= all_rows);
-        const unsigned until =
-            whole == 0 ? warp_size - 1 : static_cast<unsigned>(__ffs(static_cast<int>(whole))) - 1;
-        sum += __reduce_add_sync(all_lanes, lane <= until ? static_cast<std::uint32_t>(word) : 0u);
-        if (whole != 0) break;
+            known = true;
+#pragma unroll
+            for (unsigned i = 0; i < at_once; ++i) {
+                const std::int64_t at = last - i * warp_size - lane;
+                word[i] = at >= 0 ? std::uint64_t{found[at]} : std::uint64_t{all_rows};
+            }
+#pragma unroll
+            for (unsigned i = 0; i < at_once; ++i) known = known && word[i] >= own_rows;
+        } while (!__all_sync(all_lanes, known));
+#pragma unroll
+        for (unsigned i = 0; i < at_once; ++i) {
+            const unsigned whole = __ballot_sync(all_lanes, word[i] >= all_rows);
+            const unsigned until =
+                whole == 0 ? warp_size - 1 : static_cast<unsigned>(__ffs(static_cast<int>(whole))) - 1;
+            sum += __reduce_add_sync(all_lanes, lane <= until ? static_cast<std::uint32_t>(word[i]) : 0u);
+            if (whole != 0) return sum;
+        }
     }
     return sum;
 }
 
 /// The first position in [low, high) whose key is not below (`above`: is above) `key`; by one whole warp.
+/// Most rows are short, so the keys at the near end are looked at first.
 template <bool above, class Key>
 __device__ std::uint32_t search_keys(const Key* keys, std::uint32_t low, std::uint32_t high, Key key) {
     const unsigned lane = threadIdx.x % warp_size;
+    const auto right_of = [&](std::uint32_t at) { return above ? keys[at] > key : keys[at] >= key; };
+    const auto first_of = [](unsigned lanes) {
+        return static_cast<unsigned>(__ffs(static_cast<int>(lanes))) - 1;
+    };
+    if constexpr (above) {
+        const unsigned rights = __ballot_sync(all_lanes, low + lane >= high || right_of(low + lane));
+        if (rights != 0) return min(low + first_of(rights), high);
+        low += warp_size;
+    } else if (high - low > warp_size) {
+        const unsigned lefts = __ballot_sync(all_lanes, !right_of(high - 1 - lane));
+        if (lefts != 0) return high - first_of(lefts);
+        high -= warp_size;
+    }
     while (low < high) {
         const std::uint32_t step = (high - low + warp_size - 1) / warp_size;
         const std::uint32_t at = low + lane * step;
-        const bool right = at >= high || (above ? keys[at] > key : keys[at] >= key);
-        const unsigned rights = __ballot_sync(all_lanes, right);
-        const auto first =
-            rights == 0 ? warp_size : static_cast<unsigned>(__ffs(static_cast<int>(rights))) - 1;
-        const std::uint32_t end = low + first * step;
+        const unsigned rights = __ballot_sync(all_lanes, at >= high || right_of(at));
+        const unsigned first = rights == 0 ? warp_size : first_of(rights);
         if (first == 0) return low;
-        high = end < high ? end : high;
+        high = min(low + first * step, high);
         low = low + (first - 1) * step + 1;
     }
     return low;
@@ -402,7 +425,7 @@ void queue_lists(On on, const ListJob<Key, Index>& job) {
     if (job.lookups < (1u << 19)) {
         launch(std::integral_constant<unsigned, 4>{});
     } else {
-        launch(std::integral_constant<unsigned, 8>{});
+        launch(std::integral_constant<unsigned, 12>{});
     }
     check_launch("make_lists");
 }

@@ -3,10 +3,11 @@
 // The sort behind cuda::RowIndex (row_index.cuh): look-ups by row, stable, least digit first. Internal to it.
 //
 // Two ways. Where every bag is one look-up and no row belongs to two features, a cluster of blocks sorts the
-// look-ups of a feature in shared memory, one kernel in all. Else (row, look-up) pairs are moved through
-// device memory, one kernel per digit; a tile of pairs learns from the tiles before it where its pairs go.
-// Only the bits that the row space needs are looked at. Nothing of a library is used: the first kernel makes
-// the pairs from the batch while it moves them, and the digits of all passes are counted in one read.
+// look-ups of a feature in shared memory, all passes in one kernel.
+// look-up) pairs are moved through device memory, one kernel per digit; a tile of pairs learns from the tiles
+// before it where its pairs go. Only the bits that the row space needs are looked at. Nothing of a library is
+// used: the first kernel makes the pairs from the batch while it moves them, and the digits of all passes are
+// counted in one read.
 #pragma once
 
 #include <cstddef>
@@ -122,17 +123,19 @@ __global__ void __launch_bounds__(sort_threads)
         memory.most[threadIdx.x / warp_size] = most;
     }
     __syncthreads();
+#pragma unroll
+    for (unsigned w = 0; w < sort_warps; ++w) {
+        least = min(least, memory.least[w]);
+        most = max(most, memory.most[w]);
+    }
     if (threadIdx.x == 0) {
-        for (unsigned w = 0; w < sort_warps; ++w) {
-            least = min(least, memory.least[w]);
-            most = max(most, memory.most[w]);
-        }
         memory.range[0] = least;
         memory.range[1] = most;
     }
     synchronise_cluster();
-    for (unsigned b = 0; b < blocks; ++b) {
-        const Key* const range = in_block(memory.range, b);
+#pragma unroll
+    for (unsigned b = 0; b < most_cluster_blocks; ++b) {
+        const Key* const range = in_block(memory.range, min(b, blocks - 1));
         least = min(least, range[0]);
         most = max(most, range[1]);
     }
@@ -147,6 +150,7 @@ __global__ void __launch_bounds__(sort_threads)
     const unsigned width = passes == 0 ? 0 : (bits + passes - 1) / passes;
     const unsigned mask = (1u << width) - 1;
     for (unsigned pass = 0; pass < passes; ++pass) {
+        const bool last = pass + 1 == passes;
         const unsigned shift = pass * width;
         std::uint16_t rank[Items];
         rank_keys(memory.rank, key, shift, mask, rank);
@@ -154,10 +158,11 @@ __global__ void __launch_bounds__(sort_threads)
         std::uint32_t before = 0;
         std::uint32_t total = 0;
         if (threadIdx.x < digits) {
-            for (unsigned b = 0; b < blocks; ++b) {
-                const std::uint32_t count = in_block(memory.rank.total, b)[threadIdx.x];
+#pragma unroll
+            for (unsigned b = 0; b < most_cluster_blocks; ++b) {
+                const std::uint32_t count = in_block(memory.rank.total, min(b, blocks - 1))[threadIdx.x];
                 before += b < block ? count : 0;
-                total += count;
+                total += b < blocks ? count : 0;
             }
         }
         const std::uint32_t start = scan_digits(memory.rank, total);
@@ -168,10 +173,16 @@ __global__ void __launch_bounds__(sort_threads)
             const unsigned digit = digit_of(key[k], shift, mask);
             const std::uint32_t to =
                 memory.base[digit] + memory.rank.of_warp[threadIdx.x / warp_size][digit] + rank[k];
-            in_block(memory.key, to / block_keys)[to % block_keys] = key[k];
-            in_block(memory.sample, to / block_keys)[to % block_keys] = sample[k];
+            if (!last) {
+                in_block(memory.key, to / block_keys)[to % block_keys] = key[k];
+                in_block(memory.sample, to / block_keys)[to % block_keys] = sample[k];
+            } else if (to < samples) {
+                keys[feature * samples + to] = key[k] + least;
+                places[feature * samples + to] = sample[k] * features + feature;
+            }
         }
-        synchronise_cluster();
+        synchronise_cluster();  // also: no block ends while another reads its counts
+        if (last) return;
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
             key[k] = memory.key[key_place<Items>(k)];
@@ -182,11 +193,11 @@ __global__ void __launch_bounds__(sort_threads)
     for (unsigned k = 0; k < Items; ++k) {
         const std::uint32_t i = block * block_keys + key_place<Items>(k);
         if (i < samples) {
-            keys[feature * samples + i] = key[k] + least;
+            keys[feature * samples + i] = least;  // all keys are equal
             places[feature * samples + i] = sample[k] * features + feature;
         }
     }
-    synchronise_cluster();  // no block ends while another may read its memory
+    synchronise_cluster();  // no block ends while another reads its range
 }
 
 /// Sorts the look-ups of every feature by itself, which needs that no two features share a row.
@@ -234,7 +245,7 @@ Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, Key* key
 // ---- all look-ups, through device memory
 // ---------------------------------------------------------------------
 
-inline constexpr unsigned pair_items = 8;
+inline constexpr unsigned pair_items = 12;
 inline constexpr unsigned pair_tile = sort_threads * pair_items;
 
 /// How the bits of a key are cut into digits.
@@ -283,7 +294,7 @@ inline constexpr std::uint32_t key_count = own_keys - 1;
 /// The keys of a digit in all tiles before this one. One thread a digit; tiles start in order, so those
 /// before it end.
 __device__ inline std::uint32_t keys_before(const volatile std::uint32_t* found, std::uint32_t tile) {
-    constexpr unsigned at_once = 4;
+    constexpr unsigned at_once = 32;  // all tiles may be there at once
     std::uint32_t sum = 0;
     std::int64_t last = static_cast<std::int64_t>(tile) - 1;
     while (last >= 0) {
@@ -421,7 +432,7 @@ Sorted<Key> sort_pairs(On on, const Bags<Index>& bags, KeyRule rule, bool by_pos
     std::uint32_t* const counts = zeros;
     std::uint32_t* found = zeros + cut.passes * digits;
     const auto grid =
-        static_cast<unsigned>(min(tiles, 2 * static_cast<std::uint32_t>(current_device().multiprocessors)));
+        static_cast<unsigned>(min(tiles, 4 * static_cast<std::uint32_t>(current_device().multiprocessors)));
     count_digits<Key, Index><<<grid, sort_threads, 0, on.stream>>>(bags, rule, cut, counts);
     check_launch("count_digits");
     constexpr std::size_t bytes = sizeof(PairMemory<Key>);

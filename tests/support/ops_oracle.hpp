@@ -105,7 +105,8 @@ struct Choices {
     bool many_parts = true;
     bool interleaved = false;
     bool denormals = false;
-    double hot = 0.2;  ///< share of look-ups that go to one row of the feature
+    double hot = 0.2;         ///< share of look-ups that go to one row of the feature
+    std::size_t padding = 3;  ///< elements behind a row's weights and behind its state
 };
 
 /// Rows, their state, a batch and the gradients of its bags; all random, all in plain vectors.
@@ -116,8 +117,8 @@ class Workload {
         const std::size_t dim = choices.dim;
         state_ = fae::state_size(choices.optimizer, dim);
         // Strides with room to spare, whose content must not change.
-        stride_ = dim + (choices.interleaved ? state_ : 0) + 3;
-        state_stride_ = choices.interleaved ? stride_ : state_ + 1;
+        stride_ = dim + (choices.interleaved ? state_ : 0) + choices.padding;
+        state_stride_ = choices.interleaved ? stride_ : state_ + choices.padding;
         const std::size_t parts = choices.many_parts ? choices.features : 1;
         const std::size_t part_rows = choices.features * choices.rows / parts;
         for (std::size_t p = 0; p < parts + 1; ++p) {

@@ -195,51 +195,49 @@ struct ListJob {
 
 inline constexpr unsigned list_threads = 256;
 
-/// Sums over the threads before this one, of two words; `total` gets the sums over all.
-struct TwoSums {
-    std::uint64_t a;
-    std::uint64_t b;
-};
-__device__ inline TwoSums scan_block(TwoSums mine, TwoSums* warps, TwoSums& total) {
-    const unsigned lane = threadIdx.x % warp_size;
-    const unsigned warp = threadIdx.x / warp_size;
-    TwoSums sum = mine;
-    for (unsigned step = 1; step < warp_size; step *= 2) {
-        const std::uint64_t a = __shfl_up_sync(all_lanes, sum.a, step);
-        const std::uint64_t b = __shfl_up_sync(all_lanes, sum.b, step);
-        if (lane >= step) {
-            sum.a += a;
-            sum.b += b;
-        }
-    }
-    if (lane == warp_size - 1) warps[warp] = sum;
-    __syncthreads();
-    TwoSums before{0, 0};
-    total = {0, 0};
-    for (unsigned w = 0; w < list_threads / warp_size; ++w) {
-        if (w < warp) {
-            before.a += warps[w].a;
-            before.b += warps[w].b;
-        }
-        total.a += warps[w].a;
-        total.b += warps[w].b;
-    }
-    return {before.a + sum.a - mine.a, before.b + sum.b - mine.b};
+/// The class of a short row.
+__device__ inline unsigned size_class(std::uint32_t size) {
+    return size == 1
+               ? 0u
+               : static_cast<unsigned>(warp_size) - static_cast<unsigned>(__clz(static_cast<int>(size - 1)));
 }
+
+/// What a long row adds to the lists in a tile: blocks and spans that begin there, and a tower where it does.
+struct LongRow {
+    std::uint32_t begin;
+    std::uint32_t size;
+    std::uint32_t first_block;  ///< that begins in the tile
+    std::uint32_t blocks;
+    std::uint32_t first_span;
+    std::uint32_t spans;
+    bool tower;
+
+    /// Of a row [begin, end), in the tile [low, high).
+    __device__ LongRow(std::uint32_t begin_of, std::uint32_t end, std::uint32_t low, std::uint32_t high)
+        : begin(begin_of), size(end - begin_of) {
+        const auto from = [&](std::uint32_t step) {
+            return begin >= low ? 0 : (low - begin + step - 1) / step;
+        };
+        const auto until = [&](std::uint32_t step) { return (min(end, high) - begin + step - 1) / step; };
+        first_block = from(block_terms);
+        blocks = until(block_terms) - min(first_block, until(block_terms));
+        first_span = from(span_terms);
+        spans = size > block_terms ? until(span_terms) - min(first_span, until(span_terms)) : 0;
+        tower = size > span_terms && begin >= low;
+    }
+};
 
 /// Makes rows, beginnings and lists from sorted keys.
 /// @par Launch a block per tile of list_threads * Items keys; tiles tell one another of their rows
 template <unsigned Items, class Key, IndexType Index>
 __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> job) {
     constexpr std::uint32_t tile_keys = list_threads * Items;
-    constexpr unsigned field = 12;  // bits of a count in a word of counts
-    static_assert(tile_keys < (1u << field));
-    __shared__ Key keys[tile_keys + 2];
+    constexpr unsigned lists = size_classes + 3;     // then blocks, spans, towers
+    __shared__ Key keys[tile_keys + 2];              // the tile's, from 1 on, and one on either side
     __shared__ std::uint32_t starts[tile_keys + 2];  // of the row that came in, the tile's own, the end
     __shared__ std::uint32_t warp_rows[list_threads / warp_size];
-    __shared__ TwoSums warp_sums[list_threads / warp_size];
     __shared__ std::uint32_t shared_before;
-    __shared__ std::uint32_t bases[sizeof(ListSizes) / sizeof(std::uint32_t)];
+    __shared__ std::uint32_t counts[lists];  // of a list's entries here, then where the next one goes
 
     const std::uint32_t tile = blockIdx.x;
     const std::uint32_t first = tile * tile_keys;
@@ -247,9 +245,21 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
     const unsigned thread = threadIdx.x;
     const unsigned lane = thread % warp_size;
     const unsigned warp = thread / warp_size;
-    for (std::uint32_t i = thread; i < count + 2; i += list_threads) {
-        const std::uint32_t at = first + i;  // one past: keys[0] is the key before the tile
-        if (at >= 1 && at - 1 < job.lookups) keys[i] = job.keys[at - 1];
+    {
+        Key key[Items];
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = k * list_threads + thread;
+            if (i < count) key[k] = job.keys[first + i];
+        }
+        if (thread == 0 && first != 0) keys[0] = job.keys[first - 1];
+        if (thread == 1 && first + count < job.lookups) keys[count + 1] = job.keys[first + count];
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = k * list_threads + thread;
+            if (i < count) keys[i + 1] = key[k];
+        }
+        if (thread < lists) counts[thread] = 0;
     }
     __syncthreads();
 
@@ -284,14 +294,15 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
     }
     // Three warps look outside the tile: for the rows before, where the row that came in begins, and where
     // the last one ends.
+    const std::uint32_t end = first + count;
     const bool came_in = first != 0 && keys[1] == keys[0];
-    const bool goes_on = first + count < job.lookups && keys[count + 1] == keys[count];
+    const bool goes_on = end < job.lookups && keys[count + 1] == keys[count];
     if (warp == 0) {
         const std::uint32_t before = rows_before(job.found, tile);
         if (lane == 0) {
             if (tile != 0) job.found[tile] = all_rows | (before + own);
             shared_before = before;
-            if (first + count == job.lookups) {
+            if (end == job.lookups) {
                 job.lists.sizes->rows = before + own;
                 job.begin[before + own] = job.lookups;
             }
@@ -301,104 +312,99 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
         const std::uint32_t begin = came_in ? search_keys<false>(job.keys, low, first, keys[1]) : first;
         if (lane == 0) starts[0] = begin;
     } else if (warp == 2) {
-        const std::uint32_t last = first + count - 1;
+        const std::uint32_t last = end - 1;
         const std::uint32_t high = min(last / job.segment * job.segment + job.segment, job.lookups);
-        const std::uint32_t end =
-            goes_on ? search_keys<true>(job.keys, last + 2, high, keys[count]) : last + 1;
-        if (lane == 0) starts[own + 1] = end;
+        const std::uint32_t found = goes_on ? search_keys<true>(job.keys, last + 2, high, keys[count]) : end;
+        if (lane == 0) starts[own + 1] = found;
     }
     __syncthreads();
 
-    // What each key adds to the lists: one word counts short rows by class, one the entries of long rows.
-    TwoSums mine{0, 0};
-    {
-        std::uint32_t r = row;
-#pragma unroll
-        for (unsigned k = 0; k < Items; ++k) {
-            const std::uint32_t i = first + thread * Items + k;
-            r += heads >> k & 1u;
-            if (i >= first + count) break;
-            const std::uint32_t begin = starts[r];
-            const std::uint32_t size = starts[r + 1] - begin;
-            const std::uint32_t at = i - begin;
-            if (size <= short_terms) {
-                const auto of =
-                    size == 1 ? 0u : static_cast<unsigned>(32 - __clz(static_cast<int>(size - 1)));
-                if (at == 0) mine.a += std::uint64_t{1} << (of * field);
-            } else if (at % block_terms == 0) {
-                mine.b += 1;
-                if (size > block_terms && at % span_terms == 0) mine.b += std::uint64_t{1} << field;
-                if (size > span_terms && at == 0) mine.b += std::uint64_t{1} << (2 * field);
-            }
+    // Twice over the tile's rows, a lane a row: to count what is added to each list, then to add it.
+    const auto for_rows = [&](auto&& short_row, auto&& long_row) {
+        for (std::uint32_t base = 1 + warp * warp_size; base <= own; base += list_threads) {
+            const std::uint32_t r = base + lane;
+            const std::uint32_t begin = r <= own ? starts[r] : 0;
+            const std::uint32_t size = r <= own ? starts[r + 1] - begin : 0;
+            short_row(r, begin, size);
+            if (size > short_terms) long_row(r, LongRow(begin, begin + size, first, end));
         }
-    }
-    TwoSums total;
-    TwoSums at_list = scan_block(mine, warp_sums, total);
-    if (thread < size_classes + 3) {
-        const bool is_short = thread < size_classes;
-        const unsigned shift = (is_short ? thread : thread - size_classes) * field;
-        const auto add =
-            static_cast<std::uint32_t>((is_short ? total.a : total.b) >> shift) & ((1u << field) - 1);
-        std::uint32_t* const size =
-            is_short ? &job.lists.sizes->shorts[thread] : &job.lists.sizes->blocks + (thread - size_classes);
-        bases[thread] = add == 0 ? 0 : atomicAdd(size, add);
+        if (came_in && thread == list_threads - 1 && starts[1] - starts[0] > short_terms) {
+            long_row(0, LongRow(starts[0], starts[1], first, end));
+        }
+    };
+    const auto of_class = [](unsigned size_class_of, std::uint32_t size) {
+        return __ballot_sync(all_lanes,
+                             size != 0 && size <= short_terms && size_class(size) == size_class_of);
+    };
+    for_rows(
+        [&](std::uint32_t, std::uint32_t, std::uint32_t size) {
+#pragma unroll
+            for (unsigned c = 0; c < size_classes; ++c) {
+                const unsigned rows = of_class(c, size);
+                if (lane == c && rows != 0) atomicAdd(&counts[c], static_cast<unsigned>(__popc(rows)));
+            }
+        },
+        [&](std::uint32_t, const LongRow& of) {
+            atomicAdd(&counts[size_classes], of.blocks);
+            if (of.spans != 0) atomicAdd(&counts[size_classes + 1], of.spans);
+            if (of.tower) atomicAdd(&counts[size_classes + 2], 1u);
+        });
+    __syncthreads();
+    if (thread < lists) {
+        std::uint32_t* const size = thread < size_classes
+                                        ? &job.lists.sizes->shorts[thread]
+                                        : &job.lists.sizes->blocks + (thread - size_classes);
+        counts[thread] = counts[thread] == 0 ? 0 : atomicAdd(size, counts[thread]);
     }
     __syncthreads();
-
     const std::uint32_t before = shared_before;
     const Index tier = job.one_tier ? job.batch.values()[0] & fast_bit<Index> : Index{0};
-    const auto take = [](std::uint64_t& word, unsigned of, const std::uint32_t* base) {
-        const auto at = static_cast<std::uint32_t>(word >> (of * field)) & ((1u << field) - 1);
-        word += std::uint64_t{1} << (of * field);
-        return base[of] + at;
-    };
-    std::uint32_t r = row;
+    for_rows(
+        [&](std::uint32_t r, std::uint32_t begin, std::uint32_t size) {
+            const std::uint32_t number = before + r - 1;  // of the row, in the batch
+            if (size != 0) {
+                const Key key = keys[begin - first + 1];
+                Index located = static_cast<Index>(key);
+                if (!job.one_tier && (key >> job.row_bits) != 0) {
+                    located = static_cast<Index>(key ^ (Key{1} << job.row_bits)) | fast_bit<Index>;
+                }
+                job.rows[number] = located | tier;
+                job.begin[number] = begin;
+            }
 #pragma unroll
-    for (unsigned k = 0; k < Items; ++k) {
-        const std::uint32_t i = first + thread * Items + k;
-        const bool head = (heads >> k & 1u) != 0;
-        r += head ? 1u : 0u;
-        if (i >= first + count) break;
-        const std::uint32_t begin = starts[r];
-        const std::uint32_t size = starts[r + 1] - begin;
-        const std::uint32_t at = i - begin;
-        const std::uint32_t number = before + r - 1;  // of the row, in the batch
-        if (head) {
-            const Key key = keys[i - first + 1];
-            Index located = static_cast<Index>(key);
-            if (!job.one_tier && (key >> job.row_bits) != 0) {
-                located = static_cast<Index>(key ^ (Key{1} << job.row_bits)) | fast_bit<Index>;
+            for (unsigned c = 0; c < size_classes; ++c) {
+                const unsigned rows = of_class(c, size);
+                std::uint32_t to = 0;
+                if (lane == 0 && rows != 0) to = atomicAdd(&counts[c], static_cast<unsigned>(__popc(rows)));
+                to = __shfl_sync(all_lanes, to, 0);
+                if ((rows >> lane & 1u) != 0) {
+                    job.lists.shorts[c][to + static_cast<unsigned>(__popc(rows & ((1u << lane) - 1)))] = {
+                        number, begin | (size - 1) << (32 - size_bits)};
+                }
             }
-            job.rows[number] = located | tier;
-            job.begin[number] = i;
-        }
-        if (size <= short_terms) {
-            const auto of = size == 1 ? 0u : static_cast<unsigned>(32 - __clz(static_cast<int>(size - 1)));
-            if (at == 0) {
-                job.lists.shorts[of][take(at_list.a, of, bases)] = {number, i | (size - 1)
-                                                                                    << (32 - size_bits)};
+        },
+        [&](std::uint32_t r, const LongRow& of) {
+            std::uint32_t to = atomicAdd(&counts[size_classes], of.blocks);
+            for (std::uint32_t b = of.first_block; b < of.first_block + of.blocks; ++b) {
+                const std::uint32_t at = b * block_terms;
+                job.lists.blocks[to++] = {before + r - 1, of.begin + at, min(of.size - at, block_terms),
+                                          of.size > block_terms ? block_place(of.begin, b) : no_place};
             }
-        } else if (at % block_terms == 0) {
-            const std::uint32_t* const base = bases + size_classes;
-            const std::uint32_t block = at / block_terms;
-            const std::uint32_t left = size - at;
-            job.lists.blocks[take(at_list.b, 0, base)] = {
-                number, i, min(left, block_terms), size > block_terms ? block_place(begin, block) : no_place};
-            if (size > block_terms && at % span_terms == 0) {
-                const std::uint32_t terms = (min(left, span_terms) + block_terms - 1) / block_terms;
-                job.lists.spans[take(at_list.b, 1, base)] = {
-                    number, block_place(begin, block), terms,
-                    size > span_terms ? span_place(begin, at / span_terms) : no_place};
+            if (of.spans != 0) to = atomicAdd(&counts[size_classes + 1], of.spans);
+            for (std::uint32_t p = of.first_span; p < of.first_span + of.spans; ++p) {
+                const std::uint32_t terms = min(of.size - p * span_terms, span_terms);
+                job.lists.spans[to++] = {before + r - 1, block_place(of.begin, p * block_terms),
+                                         (terms + block_terms - 1) / block_terms,
+                                         of.size > span_terms ? span_place(of.begin, p) : no_place};
             }
-            if (size > span_terms && at == 0) {
-                job.lists.towers[take(at_list.b, 2, base)] = {number, span_place(begin, 0),
-                                                              (size + span_terms - 1) / span_terms, no_place};
+            if (of.tower) {
+                job.lists.towers[atomicAdd(&counts[size_classes + 2], 1u)] = {
+                    before + r - 1, span_place(of.begin, 0), (of.size + span_terms - 1) / span_terms,
+                    no_place};
             }
-        }
-    }
+        });
     if (job.by_position || job.ordinals != nullptr) {
-        // Once more, from the first key of the thread on: what belongs to every look-up.
-        r = row;
+        std::uint32_t r = row;
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
             const std::uint32_t i = first + thread * Items + k;

@@ -245,7 +245,7 @@ Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, Key* key
 // ---- all look-ups, through device memory
 // ---------------------------------------------------------------------
 
-inline constexpr unsigned pair_items = 12;
+inline constexpr unsigned pair_items = 13;
 inline constexpr unsigned pair_tile = sort_threads * pair_items;
 
 /// How the bits of a key are cut into digits.

@@ -278,6 +278,34 @@ TEST_CASE("train_dlrm: the last inputs of a log are held out, and take no part i
     CHECK(flipped["validation_loss"] != run["validation_loss"]);
 }
 
+// Catches: a rate that follows the training or the test loss, or none. Held-out labels that contradict the
+// others make the validation loss rise where it fell. Every second line has the tokens of the first: it is
+// hot.
+TEST_CASE("train_dlrm: the validation loss steers the adaptive rate, and no other loss does") {
+    std::string text;
+    std::string contradicted;
+    for (unsigned number = 0; number < 200; ++number) {
+        std::vector<std::string> line = fields_of(number);
+        const std::vector<std::string> first = fields_of(0);
+        if (number % 2 == 0) std::copy(first.begin() + 14, first.end(), line.begin() + 14);
+        text += joined(line) + "\n";
+        if (number >= 160) line[0] = line[0] == "0" ? "1" : "0";
+        contradicted += joined(line) + "\n";
+    }
+    const Log log(text);
+    const Log other(contradicted);
+    const std::string options = criteo + " --validation 0.2 --epochs 8";
+    const nlohmann::json run = figures(log.option(), options);
+    CHECK(run["hot_inputs"] == 80);
+    const std::string expected = run["weights_digest"];
+    const std::string at_50 = digest(log.option(), options, "--rate 50");
+    CHECK(digest(other.option(), options, "--rate 50") == at_50);
+    CHECK(expected != at_50);
+    CHECK(digest(other.option(), options) != at_50);
+    CHECK(digest(other.option(), options) != expected);
+    CHECK(digest(log.option(), options, "--test", other.path()) == expected);
+}
+
 // Catches: a MovieLens log read as something else, or its faults without their place.
 TEST_CASE("train_dlrm: reads MovieLens ratings, and says where one is malformed") {
     const std::string sample =

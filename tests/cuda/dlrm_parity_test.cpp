@@ -65,21 +65,21 @@ void set_side_by_side(const DlrmShape& shape, std::size_t n, OptimizerKind kind,
     CHECK(distance(device.pooled_gradient, {gradient.data(), gradient.rows() * gradient.columns()}) <
           close_gradient);
     const auto gradients = model.gradients();
-    REQUIRE(gradients.size() == device.gradients.list().size());
+    REQUIRE(gradients.size() == device.gradients.parameters().size());
     for (std::size_t p = 0; p < gradients.size(); ++p) {
         CAPTURE(gradients[p].name);
-        REQUIRE(gradients[p].name == device.gradients.list()[p].name);
-        CHECK(distance(device.gradients.list()[p].values, gradients[p].values) < close_gradient);
+        REQUIRE(gradients[p].name == device.gradients.parameters()[p].name);
+        CHECK(distance(device.gradients.parameters()[p].values, gradients[p].values) < close_gradient);
     }
     model.step(seq, task.lr);
     const auto parameters = model.parameters();
     for (std::size_t p = 0; p < parameters.size(); ++p) {
         CAPTURE(parameters[p].name);
-        CHECK(distance(device.parameters.list()[p].state, parameters[p].state) < 2 * close_gradient);
+        CHECK(distance(device.parameters.parameters()[p].state, parameters[p].state) < 2 * close_gradient);
         // Adagrad's first step is the rate times the gradient's sign, whatever its size: a gradient that is
         // nothing but rounding moves its weight as far as any other.
         if (kind != OptimizerKind::sgd) continue;
-        CHECK(distance(device.parameters.list()[p].values, parameters[p].values) < close);
+        CHECK(distance(device.parameters.parameters()[p].values, parameters[p].values) < close);
     }
 }
 

@@ -72,7 +72,7 @@ struct Batch {
 };
 
 void append(std::vector<float>& to, const DenseParameters& parameters) {
-    for (const Parameter<float>& p : parameters.list()) {
+    for (const Parameter<float>& p : parameters.parameters()) {
         to.insert(to.end(), p.values.begin(), p.values.end());
         to.insert(to.end(), p.state.begin(), p.state.end());
     }
@@ -199,8 +199,9 @@ TEST_CASE("cuda dlrm: from a loss that is not finite on, nothing is updated and 
             cuda::Dlrm model(on, odd_shape, 70, 7, OptimizerKind::adagrad, precision,
                              p % 2 == 0 ? 0.0 : 1e-3);
             DenseParameters parameters = model.read_parameters(on);
-            REQUIRE(parameters.list().size() == 10);
-            for (float& value : parameters.list()[p].values) value = std::numeric_limits<float>::quiet_NaN();
+            REQUIRE(parameters.parameters().size() == 10);
+            for (float& value : parameters.parameters()[p].values)
+                value = std::numeric_limits<float>::quiet_NaN();
             model.write_parameters(on, parameters);
             std::vector<float> before;
             append(before, model.read_parameters(on));
@@ -239,9 +240,9 @@ TEST_CASE("cuda dlrm: step gives the bits of the host's rule applied to the devi
             model.backward(on, batch.labels);
             const DenseParameters gradients = model.read_gradients(on);
             model.step(on, lr.data());
-            for (std::size_t p = 0; p < expected.list().size(); ++p) {
-                const Parameter<float>& to = expected.list()[p];
-                const float* g = gradients.list()[p].values.data();
+            for (std::size_t p = 0; p < expected.parameters().size(); ++p) {
+                const Parameter<float>& to = expected.parameters()[p];
+                const float* g = gradients.parameters()[p].values.data();
                 if (kind == OptimizerKind::sgd) {
                     update_row(fae::Sgd{}, rate, to.values.data(), static_cast<float*>(nullptr), g,
                                to.values.size());

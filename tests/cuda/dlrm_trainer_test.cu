@@ -102,7 +102,7 @@ struct Run {
         gpu::copy(on, Span<const float>(memory.span()), Span<float>(records));
         const DenseParameters parameters = model.read_parameters(on);
         std::vector<float> all = records;
-        for (const Parameter<float>& p : parameters.list()) {
+        for (const Parameter<float>& p : parameters.parameters()) {
             all.insert(all.end(), p.values.begin(), p.values.end());
             all.insert(all.end(), p.state.begin(), p.state.end());
         }

@@ -19,6 +19,7 @@
 #include "fae/calibrate/hot_set.hpp"
 #include "fae/core/random.hpp"
 #include "fae/core/threads.hpp"
+#include "fae/models/dlrm.hpp"
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
 #include "fae/table/static_placement.hpp"

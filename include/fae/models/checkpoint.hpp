@@ -11,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -27,24 +28,31 @@
 #include "fae/io/atomic_file.hpp"
 #include "fae/io/byte_source.hpp"
 #include "fae/io/npy.hpp"
-#include "fae/models/dlrm.hpp"
+#include "fae/models/dense_parameters.hpp"
 #include "fae/table/hot_cold_table.hpp"
 
 namespace fae::inline FAE_ABI {
+
+/// A dense model, or a copy of what it has learnt: its layers' parameters in host memory, in a fixed order.
+/// Dlrm is one; DenseParameters, read from a device and written back to it, another.
+template <class M>
+concept DenseModel = requires(M& model) {
+    { model.parameters().begin()->values.data() } -> std::convertible_to<const float*>;
+    { model.parameters().begin()->name } -> std::convertible_to<std::string>;
+};
 
 /// The digest of a trained model: tables in order, rows in order, weights then state (no padding); then the
 /// dense layers, each with its state. Equal for every placement, executor and window.
 /// @return 16 hexadecimal digits
 /// @exec   seq, par: equal results
 /// @cost   reads every weight and state once
-template <Executor E, Placement P>
-[[nodiscard]] std::string weights_digest(const E& exec, HotColdTable<float, P>& table,
-                                         const Dlrm<float>& model) {
+template <Executor E, Placement P, DenseModel M>
+[[nodiscard]] std::string weights_digest(const E& exec, HotColdTable<float, P>& table, const M& model) {
     Digest digest;
     table.add_to(exec, digest);
-    for (const Parameter<const float>& parameter : model.parameters()) {
-        digest.add_floats(parameter.values);
-        digest.add_floats(parameter.state);
+    for (const auto& parameter : model.parameters()) {
+        digest.add_floats(Span<const float>(parameter.values));
+        digest.add_floats(Span<const float>(parameter.state));
     }
     return digest.hex();
 }
@@ -83,9 +91,9 @@ void for_row_blocks(const HotColdTable<T, P>& table, std::size_t number, F&& f) 
 /// @exec   seq, par: rows are gathered side by side; files are written one after the other
 /// @cost   memory: 65,536 rows
 /// @throws IoError; what the folder held before is then no longer whole, and has no digest that says it were
-template <Executor E, Placement P>
+template <Executor E, Placement P, DenseModel M>
 void save_checkpoint(const E& exec, const std::string& folder, HotColdTable<float, P>& table,
-                     const Dlrm<float>& model) {
+                     const M& model) {
     const std::filesystem::path path(folder);
     std::error_code error;
     std::filesystem::create_directories(path, error);
@@ -113,7 +121,7 @@ void save_checkpoint(const E& exec, const std::string& folder, HotColdTable<floa
         });
         weight_file.commit();
     }
-    for (const Parameter<const float>& parameter : model.parameters()) {
+    for (const auto& parameter : model.parameters()) {
         const std::string file = (path / parameter.name).string();
         write_npy(file + ".npy",
                   MatrixView<const float>(parameter.values.data(), parameter.rows, parameter.columns));
@@ -134,9 +142,8 @@ void save_checkpoint(const E& exec, const std::string& folder, HotColdTable<floa
 /// @cost   reads every file once, and the model for its digest; memory: 65,536 rows
 /// @throws IoError if a file is missing, of another shape, or the folder is not whole; table and model are
 ///         then of no further use
-template <Executor E, Placement P>
-void load_checkpoint(const E& exec, const std::string& folder, HotColdTable<float, P>& table,
-                     Dlrm<float>& model) {
+template <Executor E, Placement P, DenseModel M>
+void load_checkpoint(const E& exec, const std::string& folder, HotColdTable<float, P>& table, M& model) {
     const std::filesystem::path path(folder);
     const std::string digest_path = (path / "weights_digest.txt").string();
     std::string expected(17, '\0');
@@ -174,7 +181,7 @@ void load_checkpoint(const E& exec, const std::string& folder, HotColdTable<floa
                 });
         });
     }
-    for (const Parameter<float>& parameter : model.parameters()) {
+    for (const auto& parameter : model.parameters()) {
         const std::string file = (path / parameter.name).string();
         read_npy(file + ".npy",
                  MatrixView<float>(parameter.values.data(), parameter.rows, parameter.columns));

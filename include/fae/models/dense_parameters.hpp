@@ -4,9 +4,9 @@
 // start from. Every backend starts from these values: they are drawn on the host, whose libm decides their
 // last bits.
 //
-//   DenseParameters parameters(shape, OptimizerKind::adagrad);   // zero
-//   parameters.draw(seed);
-//   for (const Parameter<float>& p : parameters.list()) write_npy(p.name + ".npy", ...);
+//   DenseParameters dense(shape, OptimizerKind::adagrad);   // zero
+//   dense.draw(seed);
+//   for (const Parameter<float>& p : dense.parameters()) write_npy(p.name + ".npy", ...);
 #pragma once
 
 #include <algorithm>
@@ -101,7 +101,7 @@ class DenseParameters {
     }
 
     /// Bottom to top, weight before bias, as Dlrm::parameters().
-    [[nodiscard]] const std::vector<Parameter<float>>& list() const { return list_; }
+    [[nodiscard]] const std::vector<Parameter<float>>& parameters() const { return list_; }
 
   private:
     Buffer<float> values_;

@@ -269,7 +269,7 @@ class Dlrm {
         return read(on, values_.data(), 1, state_.data());
     }
     void write_parameters(On on, const DenseParameters& from) {
-        const std::vector<Parameter<float>>& list = from.list();
+        const std::vector<Parameter<float>>& list = from.parameters();
         require(list.size() == 2 * layers_.size(), [&] {
             return concat("there are ", list.size(), " parameters, expected ", 2 * layers_.size());
         });
@@ -481,7 +481,7 @@ class Dlrm {
         DenseParameters result(shape_, host_state.empty() ? OptimizerKind::sgd : optimizer_);
         for_rows([&](std::size_t p, std::size_t rows, std::size_t columns, std::size_t at,
                      std::size_t stride) {
-            const Parameter<float>& to = result.list()[p];
+            const Parameter<float>& to = result.parameters()[p];
             for (std::size_t r = 0; r < rows; ++r) {
                 std::copy_n(host_values.data() + at + r * stride, columns, to.values.data() + r * columns);
                 if (!host_state.empty()) {

@@ -12,10 +12,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "fae/core/bags.hpp"
@@ -34,14 +32,6 @@
 #include "fae/table/hot_cold_table.hpp"
 
 namespace fae::inline FAE_ABI {
-
-/// What a model predicts on held-out inputs.
-struct Evaluation {
-    std::uint64_t inputs = 0;
-    double loss = 0;            ///< mean binary cross-entropy
-    double accuracy = 0;        ///< share of inputs whose class the sign of the logit names
-    std::optional<double> auc;  ///< exact area under the ROC curve; nothing where there is one class only
-};
 
 /// Trains one table and one dense model together, sum pooling.
 /// Buffers grow to the largest batch seen; after that a step allocates nothing.
@@ -83,27 +73,17 @@ class DlrmTrainer {
     /// @param columns  cold, or not classified (validation, test): row ids
     template <Executor E>
     [[nodiscard]] Evaluation evaluate(const E& exec, BatchLoader& loader, const InputColumns& columns) {
-        Evaluation result;
-        result.inputs = columns.inputs();
-        std::vector<float> logits;
-        logits.reserve(columns.inputs());
-        RunningMean mean;
-        std::uint64_t correct = 0;
+        EvaluationSum sum(columns.inputs());
         for (std::size_t first = 0; first < columns.inputs(); first += model_->max_batch()) {
             const std::size_t count = std::min(model_->max_batch(), columns.inputs() - first);
             const LoadedBatch batch = loader.load_range(exec, columns, first, count);
             resize(batch.lookups.bags);
             const Bags<std::uint32_t> bags = table_->locate_for_reading(
                 exec, batch.lookups.bags, Span<std::uint32_t>(located_.data(), batch.lookups.bags.lookups()));
-            mean.add(predict(exec, batch, bags), count);
-            correct += correct_predictions(model_->logits(), batch.labels);
-            logits.insert(logits.end(), model_->logits().begin(), model_->logits().end());
+            const double loss = predict(exec, batch, bags);
+            sum.add(loss, model_->logits(), batch.labels);
         }
-        if (columns.inputs() == 0) return result;
-        result.loss = mean.mean();
-        result.accuracy = static_cast<double>(correct) / static_cast<double>(columns.inputs());
-        if (std::isfinite(result.loss)) result.auc = roc_auc(exec, logits, columns.labels);
-        return result;
+        return sum.finish(exec, columns.labels);
     }
 
   private:

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
@@ -146,5 +147,45 @@ template <Executor E>
     if (below == 0 || ones == 0) return std::nullopt;
     return static_cast<double>(half_pairs) / (2 * static_cast<double>(below) * static_cast<double>(ones));
 }
+
+/// What a model predicts on held-out inputs.
+struct Evaluation {
+    std::uint64_t inputs = 0;
+    double loss = 0;            ///< mean binary cross-entropy
+    double accuracy = 0;        ///< share of inputs whose class the sign of the logit names
+    std::optional<double> auc;  ///< exact area under the ROC curve; nothing where there is one class only
+};
+
+/// Takes in held-out inputs batch after batch.
+/// @cost memory: 4 bytes an input
+class EvaluationSum {
+  public:
+    explicit EvaluationSum(std::size_t inputs) { logits_.reserve(inputs); }
+
+    /// @param loss  the mean loss of these inputs
+    /// @shape logits, labels [n]
+    void add(double loss, Span<const float> logits, Span<const std::uint8_t> labels) {
+        loss_.add(loss, logits.size());
+        correct_ += correct_predictions(logits, labels);
+        logits_.insert(logits_.end(), logits.begin(), logits.end());
+    }
+
+    /// @param labels  of all inputs, in the order in which they were added
+    template <Executor E>
+    [[nodiscard]] Evaluation finish(const E& exec, Span<const std::uint8_t> labels) const {
+        Evaluation result;
+        result.inputs = logits_.size();
+        if (logits_.empty()) return result;
+        result.loss = loss_.mean();
+        result.accuracy = static_cast<double>(correct_) / static_cast<double>(logits_.size());
+        if (std::isfinite(result.loss)) result.auc = roc_auc(exec, logits_, labels);
+        return result;
+    }
+
+  private:
+    RunningMean loss_;
+    std::uint64_t correct_ = 0;
+    std::vector<float> logits_;
+};
 
 }  // namespace fae::inline FAE_ABI

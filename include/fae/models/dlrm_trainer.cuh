@@ -174,13 +174,15 @@ class DlrmTrainer {
         Set& set = next_set();
         Staged staged = stage(set, 0, batch, 0);
         staged.located = locate(set, 0, batch, staged, route);
-        set.staged.record(cuda::on(staging_));
-        run(on, set, staged, route.source(), staged.located, {}, route.key(), false, [](On) {});
-        // A replayed graph has not told the model how long its batch is.
-        copy(on, Span<const float>(model_->logits().data(), batch.size()),
-             Span<float>(logits_.data(), batch.size()));
-        on.synchronise();
-        return {{logits_.data(), batch.size()}, model_->status().loss};
+        return predict(on, set, staged, route.source(), staged.located, route.key());
+    }
+    /// The same on rows that somebody else has brought to the device.
+    [[nodiscard]] Prediction predict(On on, const LoadedBatch& batch, const RowsView<float>& rows,
+                                     const Bags<std::uint32_t>& located, std::uintptr_t key) {
+        if (batch.size() == 0) return {{}, 0};
+        Set& set = next_set();
+        const Staged staged = stage(set, 0, batch, 0);
+        return predict(on, set, staged, RowSource<float>{rows, {}, {}}, located, key);
     }
 
     /// Waits for all steps; what they left.
@@ -242,6 +244,16 @@ class DlrmTrainer {
 
     /// Batch size, look-ups, set, key, whether it trains.
     using GraphKey = std::tuple<std::size_t, std::size_t, const Set*, std::uintptr_t, int>;
+
+    [[nodiscard]] Prediction predict(On on, Set& set, const Staged& staged, const RowSource<float>& source,
+                                     const Bags<std::uint32_t>& located, std::uintptr_t key) {
+        set.staged.record(cuda::on(staging_));
+        run(on, set, staged, source, located, {}, key, false, [](On) {});
+        // A replayed graph has not told the model how long its batch is.
+        copy(on, Span<const float>(model_->logits().data(), staged.n), Span<float>(logits_.data(), staged.n));
+        on.synchronise();
+        return {{logits_.data(), staged.n}, model_->status().loss};
+    }
 
     void require_finite_so_far() const {
         const TrainingStatus status = model_->status();

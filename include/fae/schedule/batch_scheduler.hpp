@@ -107,15 +107,18 @@ class BatchScheduler {
         [[nodiscard]] std::uint64_t left() const { return inputs - done; }
     };
 
+    // What the look-ups of a batch are, where batches are drawn from all inputs.
+    [[nodiscard]] Heat heat_of_all() const {
+        if (options_.cold_inputs == 0) return Heat::hot;
+        return options_.hot_inputs == 0 ? Heat::cold : Heat::mixed;
+    }
+
     void begin_epoch(std::uint64_t epoch) {
         epoch_ = epoch;
         segment_ = 1;
         segment_left_ = 0;
         if (options_.order == Order::shuffled) {
-            const Heat heat = options_.cold_inputs == 0  ? Heat::hot
-                              : options_.hot_inputs == 0 ? Heat::cold
-                                                         : Heat::mixed;
-            classes_[0] = {heat, inputs(), 0, Permutation(inputs(), options_.seed, 3 * epoch)};
+            classes_[0] = {heat_of_all(), inputs(), 0, Permutation(inputs(), options_.seed, 3 * epoch)};
             classes_[1] = {};
         } else {
             classes_[0] = {Heat::cold, options_.cold_inputs, 0,

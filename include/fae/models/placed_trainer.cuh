@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cuda::PlacedTrainer: trains a DLRM on the device with embedding rows under any placement. Batches whose
+// rows are in the fast tier take the fast route; all others bring their rows from home and take them back
+// (cuda/home_route.cuh). The same kernels compute both, so the placement changes no bit.
+//
+//   cuda::PlacedTrainer trainer(cuda::on(stream), table, model, data);
+//   const auto exec = cuda::on(stream, par(threads));
+//   for (BatchRef batch; scheduler.next(batch);) {
+//       if (batch.begins_segment) { trainer.finish(exec); table.synchronise(exec, batch.heat); }
+//       trainer.step(exec, batch, rate.at(batch.step));                    // queued
+//   }
+//   double mean_loss = trainer.finish(exec).loss_sum / inputs;
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "fae/core/bags.hpp"
+#include "fae/core/batch_source.hpp"
+#include "fae/core/config.hpp"
+#include "fae/core/error.hpp"
+#include "fae/core/row_space.hpp"
+#include "fae/core/span.hpp"
+#include "fae/core/types.hpp"
+#include "fae/cuda/copy.hpp"
+#include "fae/cuda/home_route.cuh"
+#include "fae/cuda/hot_cold_table.cuh"
+#include "fae/cuda/hot_set.hpp"
+#include "fae/cuda/on_with.hpp"
+#include "fae/cuda/row_index.cuh"
+#include "fae/cuda/space.hpp"
+#include "fae/cuda/stream.hpp"
+#include "fae/io/packed.hpp"
+#include "fae/memory/buffer.hpp"
+#include "fae/models/dlrm.cuh"
+#include "fae/models/dlrm_trainer.cuh"
+#include "fae/models/metrics.hpp"
+#include "fae/schedule/batch_loader.hpp"
+#include "fae/table/placement.hpp"
+
+namespace fae::inline FAE_ABI::cuda {
+
+/// A table for the device: rows in the placement's spaces.
+/// @exec cuda::On: returns when done
+template <class T, Placement P>
+[[nodiscard]] HotColdTable<T, P> make_table(On on, RowSpace space, OptimizerKind optimizer, P placement) {
+    if constexpr (std::is_constructible_v<HotColdTable<T, P>, RowSpace, OptimizerKind, P, On>) {
+        return HotColdTable<T, P>(std::move(space), optimizer, std::move(placement), on);
+    } else {
+        return HotColdTable<T, P>(std::move(space), optimizer, std::move(placement));
+    }
+}
+
+namespace detail {
+
+/// True if every feature looks up a table of its own, in the order of the tables: no row is then looked up by
+/// two features.
+[[nodiscard]] inline bool features_apart(const RowSpace& space) {
+    const Span<const std::uint32_t> table_of = space.feature_table();
+    for (std::size_t f = 1; f < table_of.size(); ++f) {
+        if (table_of[f] <= table_of[f - 1]) return false;
+    }
+    return true;
+}
+
+/// The most look-ups that a batch of `inputs` inputs can have.
+[[nodiscard]] inline std::size_t most_lookups_of(const InputColumns& columns, std::size_t inputs) {
+    const Bags<std::uint32_t>& bags = columns.bags;
+    if (bags.is_fixed()) return inputs * bags.features() * bags.bag_size();
+    std::size_t most = 0;
+    for (std::size_t i = 0; i < columns.inputs(); ++i) {
+        most = std::max(most, bags.begin((i + 1) * bags.features()) - bags.begin(i * bags.features()));
+    }
+    return std::min(inputs * most, bags.lookups());
+}
+
+/// The route of batches in the fast tier of a table on the device.
+template <class Table>
+struct FastRoute {
+    Table* table;
+    const DeviceHotSet* hot;  ///< of the schedule
+    RowIndexOptions known;
+
+    [[nodiscard]] RowSource<float> source() { return table->source(); }
+    [[nodiscard]] std::uint64_t rows() const { return table->slots(); }
+    [[nodiscard]] RowIndexOptions options() const { return known; }
+    [[nodiscard]] std::uintptr_t key() const { return reinterpret_cast<std::uintptr_t>(table); }
+    [[nodiscard]] Bags<std::uint32_t> locate(On on, std::uint64_t step, const Lookups<std::uint32_t>& lookups,
+                                             Span<std::uint32_t> to) {
+        return table->locate(on, step, lookups, to, hot);
+    }
+    void mark(On on, const RowIndex<std::uint32_t>& index) {
+        table->mark_touched(on, index.rows, index.count);
+    }
+};
+
+/// The look-ups of a few batches on their way to the device, for routes that sort them before their step.
+class LookupStage {
+  public:
+    LookupStage(std::size_t lookups, std::size_t offsets) {
+        for (Place& place : places_) {
+            place.values_host = Buffer<std::uint32_t, PinnedSpace>(lookups);
+            place.values = Buffer<std::uint32_t, DeviceSpace>(lookups);
+            place.offsets_host = Buffer<std::uint64_t, PinnedSpace>(offsets);
+            place.offsets = Buffer<std::uint64_t, DeviceSpace>(offsets);
+        }
+    }
+
+    /// The look-ups in device memory, until three more batches have been brought.
+    /// @exec cuda::On: queued; the batch's memory may be used again when it returns
+    [[nodiscard]] Lookups<std::uint32_t> bring(On on, const Lookups<std::uint32_t>& lookups) {
+        Place& place = places_[turn_++ % places_.size()];
+        place.copied.synchronise();
+        const Bags<std::uint32_t>& bags = lookups.bags;
+        const auto values = bring(on, bags.values(), place.values_host, place.values);
+        const auto offsets = bring(on, bags.offsets(), place.offsets_host, place.offsets);
+        place.copied.record(on);
+        return {lookups.heat,
+                bags.is_fixed() ? bags.with_values(values)
+                                : Bags<std::uint32_t>::jagged_elsewhere(values, offsets, bags.features()),
+                lookups.hot_set};
+    }
+
+  private:
+    struct Place {
+        Buffer<std::uint32_t, PinnedSpace> values_host;
+        Buffer<std::uint32_t, DeviceSpace> values;
+        Buffer<std::uint64_t, PinnedSpace> offsets_host;
+        Buffer<std::uint64_t, DeviceSpace> offsets;
+        Event copied;
+    };
+
+    template <class T>
+    static Span<const T> bring(On on, Span<const T> from, Buffer<T, PinnedSpace>& host,
+                               Buffer<T, DeviceSpace>& device) {
+        std::copy(from.begin(), from.end(), host.data());
+        copy(on, Span<const T>(host.data(), from.size()), Span<T>(device.data(), from.size()));
+        return {device.data(), from.size()};
+    }
+
+    std::array<Place, 4> places_;
+    std::size_t turn_ = 0;
+};
+
+}  // namespace detail
+
+/// Trains one table and one dense model on a packed data set, sum pooling. Not for two threads at once.
+template <Placement P>
+class PlacedTrainer {
+    using Table = HotColdTable<float, P>;
+    using Route = HomeRoute<Table, std::uint32_t>;
+    static constexpr bool has_fast = !std::same_as<typename P::FastSpace, NoSpace>;
+    static constexpr bool has_home = !std::same_as<typename P::HomeSpace, NoSpace>;
+
+  public:
+    /// @param table, model, data  outlive the trainer; batches are of at most model.max_batch() inputs
+    /// @exec   cuda::On: returns when done
+    /// @cost   device memory: DlrmTrainer's, HomeRoute's where there are homes, and a copy of the hot set
+    /// @throws ContractError if the model's sparse part is not features x dim of the table; CudaError
+    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data)
+        : table_(&table),
+          data_(&data),
+          lookups_(std::max({detail::most_lookups_of(data.hot(), model.max_batch()),
+                             detail::most_lookups_of(data.cold(), model.max_batch()),
+                             detail::most_lookups_of(data.validation(), model.max_batch()),
+                             detail::most_lookups_of(data.test(), model.max_batch())})),
+          trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
+          loaders_{BatchLoader(data), BatchLoader(data)} {
+        const DlrmShape& shape = model.shape();
+        require(shape.sparse_features == table.space().features() && shape.dim == table.space().dim(), [&] {
+            return concat("the model takes ", shape.sparse_features, " features of dim ", shape.dim,
+                          ", expected ", table.space().features(), " of dim ", table.space().dim());
+        });
+        if (!is_own(data.hot_set())) hot_ = DeviceHotSet(on, data.hot_set());
+        if constexpr (has_home) {
+            const std::size_t offsets =
+                data.cold().bags.is_fixed() ? 0 : model.max_batch() * shape.sparse_features + 1;
+            stage_.emplace(lookups_, offsets);
+            home_ = std::make_unique<Route>(table, lookups_);
+        }
+        on.synchronise();
+    }
+
+    /// Queues a step. Where the batch's rows are at home, its look-ups are sorted and its rows gathered while
+    /// the step before runs.
+    /// @exec   cuda::OnWith: queued, but for the host's gathering and scattering of rows
+    /// @throws ContractError if the tier that the batch needs is behind (finish, then synchronise);
+    ///         NonFiniteError, naming the step, once an earlier loss is seen not to be finite
+    template <DeviceExecutor E>
+    void step(const E& exec, const BatchRef& batch, float lr) {
+        const LoadedBatch loaded = next_loader().load(exec, batch);
+        if (is_fast(batch.heat)) {
+            if constexpr (has_fast) {
+                auto route = fast_route();
+                trainer_.step(exec.on(), batch.step, loaded, lr, route);
+                table_->trained_on_device();
+            }
+        } else {
+            announce(exec, {batch.step, loaded, lr, true});
+        }
+    }
+
+    /// Waits for all steps, and for their rows to be where they belong.
+    /// @throws NonFiniteError, naming the first step whose loss was not finite
+    template <DeviceExecutor E>
+    TrainingStatus finish(const E& exec) {
+        if constexpr (has_home) {
+            run_waiting(exec);
+            home_->finish(exec);
+        }
+        return trainer_.finish(exec.on());
+    }
+
+    /// Predicts all inputs of some columns; nothing is updated. The homes are made current first.
+    /// @exec cuda::OnWith: returns when done
+    template <DeviceExecutor E>
+    [[nodiscard]] Evaluation evaluate(const E& exec, const InputColumns& columns) {
+        finish(exec);
+        if constexpr (has_home) table_->write_back(exec);
+        EvaluationSum sum(columns.inputs());
+        const std::size_t most = trainer_.model().max_batch();
+        for (std::size_t first = 0; first < columns.inputs(); first += most) {
+            const std::size_t count = std::min(most, columns.inputs() - first);
+            const LoadedBatch batch = next_loader().load_range(exec, columns, first, count);
+            if constexpr (has_home) {
+                announce(exec, {0, batch, 0, false}, &sum);
+            } else {
+                auto route = fast_route();
+                const auto prediction = trainer_.predict(exec.on(), batch, route);
+                sum.add(prediction.loss, prediction.logits, batch.labels);
+            }
+        }
+        if constexpr (has_home) {
+            run_waiting(exec, &sum);
+            home_->finish(exec);
+        }
+        return sum.finish(exec, columns.labels);
+    }
+
+  private:
+    /// A batch of the home route that has been announced.
+    struct Waiting {
+        std::uint64_t number;
+        LoadedBatch batch;
+        float lr;
+        bool train;
+    };
+
+    [[nodiscard]] bool is_own(const HotSet& hot_set) const {
+        if constexpr (requires { table_->placement().hot_set(); }) {
+            return &table_->placement().hot_set() == &hot_set;
+        } else {
+            return false;
+        }
+    }
+    /// Where a batch of this kind is served.
+    [[nodiscard]] static bool is_fast(Heat heat) { return has_fast && (!has_home || heat == Heat::hot); }
+
+    [[nodiscard]] BatchLoader& next_loader() { return loaders_[turn_++ % loaders_.size()]; }
+
+    [[nodiscard]] detail::FastRoute<Table> fast_route() {
+        return {table_, &hot_, {.one_tier = true, .features_apart = detail::features_apart(table_->space())}};
+    }
+
+    /// Announces a batch and runs the one before it, whose columns its loader still holds.
+    template <DeviceExecutor E>
+    void announce(const E& exec, const Waiting& next, EvaluationSum* sum = nullptr) {
+        const On staging = on(staging_);
+        home_->announce(staging, stage_->bring(staging, next.batch.lookups), &hot_);
+        run_waiting(exec, sum);
+        waiting_ = next;
+    }
+
+    template <DeviceExecutor E>
+    void run_waiting(const E& exec, EvaluationSum* sum = nullptr) {
+        if (!waiting_) return;
+        const Waiting now = *std::exchange(waiting_, std::nullopt);
+        const auto rows = home_->begin(exec);
+        const auto key = reinterpret_cast<std::uintptr_t>(rows.rows.weights);
+        if (now.train) {
+            trainer_.step(exec.on(), now.number, now.batch, now.lr, rows.rows, rows.located, rows.index, key,
+                          [](On) {});
+            home_->end(exec, Route::Use::train);
+        } else {
+            const auto prediction = trainer_.predict(exec.on(), now.batch, rows.rows, rows.located, key);
+            sum->add(prediction.loss, prediction.logits, now.batch.labels);
+            home_->end(exec, Route::Use::read);
+        }
+    }
+
+    Table* table_;
+    const PackedDataset* data_;
+    std::size_t lookups_;
+    DlrmTrainer trainer_;
+    DeviceHotSet hot_;
+    Stream staging_;
+    std::array<BatchLoader, 2> loaders_;
+    std::size_t turn_ = 0;
+    std::optional<detail::LookupStage> stage_;
+    std::unique_ptr<Route> home_;
+    std::optional<Waiting> waiting_;
+};
+
+}  // namespace fae::inline FAE_ABI::cuda

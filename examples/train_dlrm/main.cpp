@@ -5,7 +5,8 @@
 //   train_dlrm --data day_0.gz --format criteo --budget 10% --report run.html
 //
 // The way of the data: inputs.cpp reads, preparation.cpp profiles, calibrates, classifies and packs,
-// training.hpp trains, output.cpp reports.
+// training.hpp trains with the session of a device (host_session.hpp, device_session.cuh), output.cpp
+// reports.
 #include <chrono>
 #include <exception>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include <string>
 
 #include "console.hpp"
+#include "device_training.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/io/atomic_file.hpp"
@@ -24,6 +26,7 @@
 #include "fae/table/all_slots.hpp"
 #include "fae/table/static_placement.hpp"
 #include "fae/trace/metrics.hpp"
+#include "host_session.hpp"
 #include "options.hpp"
 #include "output.hpp"
 #include "preparation.hpp"
@@ -33,12 +36,13 @@ namespace {
 
 using namespace train_dlrm;
 
-template <fae::RatePolicy Policy>
-TrainingResult train_at_rate(const Executor& exec, const Options& options, const Prepared& prepared,
-                             Policy policy, fae::Metrics& metrics) {
+TrainingResult train_on_host(const Executor& exec, const Options& options, const Prepared& prepared,
+                             fae::Metrics& metrics) {
     const auto run = [&](auto placement) {
-        return train(exec, options, prepared.shape, prepared.data, std::move(placement), std::move(policy),
-                     metrics);
+        HostSession session(exec, options, prepared.shape, prepared.data, std::move(placement));
+        return with_policy(options, [&](auto policy) {
+            return train(session, options, prepared.data, std::move(policy), metrics, 1);
+        });
     };
     switch (options.placement) {
         case Placement::all_home:
@@ -53,10 +57,10 @@ TrainingResult train_at_rate(const Executor& exec, const Options& options, const
 
 TrainingResult train_as_asked(const Executor& exec, const Options& options, const Prepared& prepared,
                               fae::Metrics& metrics) {
-    if (options.fixed_rate) {
-        return train_at_rate(exec, options, prepared, fae::FixedRate(*options.fixed_rate), metrics);
-    }
-    return train_at_rate(exec, options, prepared, fae::LossReactiveRate(), metrics);
+#if defined(FAE_EXAMPLES_WITH_CUDA)
+    if (options.device == Device::cuda) return train_on_device(exec, options, prepared, metrics);
+#endif
+    return train_on_host(exec, options, prepared, metrics);
 }
 
 // A run of hours must not end with a file that cannot be written.
@@ -76,6 +80,9 @@ void check_writable(const Options& options) {
 void run(const Options& options) {
     const auto start = std::chrono::steady_clock::now();
     check_writable(options);
+#if defined(FAE_EXAMPLES_WITH_CUDA)
+    if (options.device == Device::cuda) require_device();
+#endif
     fae::Threads threads(options.threads);
     const Executor exec = fae::par(threads);
     fae::Metrics metrics;

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <thread>
 
+#include "device_training.hpp"
 #include "fae/core/table_spec.hpp"
 #include "fae/version.hpp"
 
@@ -263,7 +264,9 @@ std::optional<Options> parse_options(int argc, char** argv) {
         o.fixed_rate = percent;
     }
     if (!budget.empty()) o.budget = Size::parse(budget);
-    check(device == "cpu", "--device cuda: built without CUDA");
+    o.device = device == "cuda" ? Device::cuda : Device::cpu;
+    o.tf32 = precision == "tf32";
+    check(o.device == Device::cpu || built_with_cuda, "--device cuda: built without CUDA");
     check_together(o, decay_start->count() > 0, decay_steps->count() > 0);
     return o;
 }

@@ -33,6 +33,7 @@ struct Size {
 };
 
 enum class Placement : std::uint8_t { static_hot, all_home, all_slots };
+enum class Device : std::uint8_t { cpu, cuda };
 
 /// Everything that the command line says. Where a packed file fixes an option, the optional ones tell "not
 /// given".
@@ -67,6 +68,8 @@ struct Options {
     std::uint64_t decay_start = 0;
     std::uint64_t decay_steps = 0;
     std::size_t threads = 0;
+    Device device = Device::cpu;
+    bool tf32 = true;  // on a GPU; the CPU computes in fp32
 
     // What to write.
     std::string json;
@@ -85,6 +88,11 @@ struct Options {
     [[nodiscard]] const char* placement_name() const;
     [[nodiscard]] const char* order_name() const;
     [[nodiscard]] const char* optimizer_name() const;
+    [[nodiscard]] const char* device_name() const { return device == Device::cuda ? "cuda" : "cpu"; }
+    /// Of the matrix products.
+    [[nodiscard]] const char* precision_name() const {
+        return device == Device::cuda && tf32 ? "tf32" : "fp32";
+    }
 };
 
 /// Reads the command line. Prints help or version itself and then returns none.

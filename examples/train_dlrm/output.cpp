@@ -70,8 +70,8 @@ void write_json(const std::string& path, const Run& run) {
     json["weights_digest"] = run.result.weights_digest;
     json["placement"] = run.options.placement_name();
     json["order"] = run.options.order_name();
-    json["device"] = "cpu";
-    json["precision"] = "fp32";
+    json["device"] = run.options.device_name();
+    json["precision"] = run.options.precision_name();
     json["threads"] = run.options.threads;
     json["version"] = fae::version;
     const std::string text = json.dump(2) + "\n";
@@ -176,6 +176,7 @@ void write_report(const std::string& path, const Run& run) {
     setting("epochs", std::to_string(run.options.epochs));
     setting("learning rate", fae::format_significant(run.options.lr, 6));
     setting("seed", std::to_string(provenance.seed));
+    setting("device", std::string(run.options.device_name()) + ", " + run.options.precision_name());
     setting("threads", std::to_string(run.options.threads));
     setting("weights digest", run.result.weights_digest);
     report.save(path);

@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The main job, as an algorithm: train a DLRM over a packed data set under one placement, in the order that
-// the schedule gives, and say what came of it. Everything above it chooses values; everything below it is the
-// library.
+// the schedule gives, and say what came of it. Everything above it chooses values; a session below it
+// (host_session.hpp, device_session.cuh) holds table and model and does the steps with the library.
 #pragma once
 
+#include <algorithm>
+#include <concepts>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "console.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/io/packed.hpp"
-#include "fae/models/checkpoint.hpp"
-#include "fae/models/dlrm.hpp"
-#include "fae/models/dlrm_trainer.hpp"
 #include "fae/models/learning_rate.hpp"
 #include "fae/models/metrics.hpp"
 #include "fae/report/training_sections.hpp"
-#include "fae/schedule/batch_loader.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
 #include "fae/table/hot_cold_table.hpp"
 #include "fae/trace/metrics.hpp"
@@ -40,26 +37,42 @@ struct TrainingResult {
 
 using Executor = fae::Par<fae::Threads>;
 
+/// The mean loss of some steps.
+struct StepLosses {
+    double mean = 0;
+    std::uint64_t inputs = 0;
+};
+
+/// A table and a model in training.
+///   synchronise(heat)   makes ready for batches of this kind
+///   step(batch, lr)     trains on a batch, or queues it
+///   losses()            waits for the steps so far; the mean loss of those since the last call
+///   evaluate(columns)   predicts held-out inputs
+///   write_back()        makes the homes current
+///   digest(), save(folder)   what has been learnt
+template <class S>
+concept Session = requires(S& session, fae::Heat heat, const fae::BatchRef& batch, float lr,
+                           const fae::InputColumns& columns, const std::string& folder) {
+    { session.synchronise(heat) } -> std::same_as<fae::SyncReport>;
+    session.step(batch, lr);
+    { session.losses() } -> std::same_as<StepLosses>;
+    { session.evaluate(columns) } -> std::same_as<fae::Evaluation>;
+    { session.write_back() } -> std::same_as<fae::SyncReport>;
+    { session.digest() } -> std::same_as<std::string>;
+    session.save(folder);
+};
+
 /// Trains from first step to last.
-/// @throws NonFiniteError, Interrupted, IoError (--init, --save)
-template <fae::Placement P, fae::RatePolicy Policy>
-TrainingResult train(const Executor& exec, const Options& options, const fae::DlrmShape& shape,
-                     const fae::PackedDataset& data, P placement, Policy policy, fae::Metrics& metrics) {
-    const std::uint64_t seed = data.provenance().seed;
-    fae::HotColdTable<float, P> table(data.row_space(), options.optimizer, std::move(placement));
-    fae::Dlrm<float> model(shape, options.batch, seed, options.optimizer);
-    if (options.init.empty()) {
-        table.initialise(exec, seed);
-    } else {
-        fae::load_checkpoint(exec, options.init, table, model);
-    }
-    fae::DlrmTrainer<P> trainer(table, model);
-    fae::BatchLoader loader(data);
+/// @param steps_between_losses  a session that queues its steps is waited for only so often
+/// @throws NonFiniteError, Interrupted, IoError (--save)
+template <Session S, fae::RatePolicy Policy>
+TrainingResult train(S& session, const Options& options, const fae::PackedDataset& data, Policy policy,
+                     fae::Metrics& metrics, std::uint64_t steps_between_losses) {
     fae::BatchScheduler<Policy> scheduler({.hot_inputs = data.hot().inputs(),
                                            .cold_inputs = data.cold().inputs(),
                                            .batch_size = options.batch,
                                            .epochs = options.epochs,
-                                           .seed = seed,
+                                           .seed = data.provenance().seed,
                                            .order = options.order},
                                           std::move(policy));
     const fae::LearningRate rate{.base = options.lr,
@@ -68,13 +81,24 @@ TrainingResult train(const Executor& exec, const Options& options, const fae::Dl
                                  .decay_steps = options.decay_steps};
     TrainingResult result;
     fae::RunningMean epoch_loss;
+    std::uint64_t without_losses = 0;
+    const auto take_losses = [&] {
+        if (std::exchange(without_losses, 0) == 0) return;
+        const StepLosses losses = session.losses();
+        epoch_loss.add(losses.mean, losses.inputs);
+        result.losses.training.push_back({result.steps - 1, losses.mean});
+    };
     auto bar = progress("train", data.inputs() * options.epochs, "inputs");
 
     for (fae::BatchRef batch; scheduler.next(batch);) {
         stop_if_interrupted();
         if (batch.begins_segment) {
+            {
+                const fae::ScopedSeconds timer(metrics, fae::Phase::train);
+                take_losses();
+            }
             const fae::ScopedSeconds timer(metrics, fae::Phase::sync);
-            const fae::SyncReport moved = table.synchronise(exec, batch.heat);
+            const fae::SyncReport moved = session.synchronise(batch.heat);
             metrics.add_moved(batch.heat == fae::Heat::hot ? fae::Tier::fast : fae::Tier::home, moved.rows,
                               moved.bytes);
             if (batch.heat != fae::Heat::mixed) {
@@ -83,18 +107,18 @@ TrainingResult train(const Executor& exec, const Options& options, const fae::Dl
         }
         {
             const fae::ScopedSeconds timer(metrics, fae::Phase::train);
-            const fae::LoadedBatch loaded = loader.load(exec, batch);
-            const double loss = trainer.step(exec, batch.step, loaded, rate.at(batch.step));
-            epoch_loss.add(loss, loaded.size());
-            result.losses.training.push_back({batch.step, loss});
+            session.step(batch, rate.at(batch.step));
             if (!result.losses.segments.empty()) ++result.losses.segments.back().steps;
             result.steps = batch.step + 1;
-            result.trained_inputs += loaded.size();
-            bar->add(loaded.size());
+            result.trained_inputs += batch.inputs.size();
+            if (++without_losses >= steps_between_losses || batch.ends_round || batch.ends_epoch) {
+                take_losses();
+            }
+            bar->add(batch.inputs.size());
         }
         if (batch.ends_round && data.validation().inputs() != 0) {
             const fae::ScopedSeconds timer(metrics, fae::Phase::validation);
-            result.validation = trainer.evaluate(exec, loader, data.validation());
+            result.validation = session.evaluate(data.validation());
             fae::require_finite(batch.step, result.validation.loss);
             scheduler.report(result.validation.loss);
             result.losses.validation.push_back({batch.step, result.validation.loss});
@@ -107,17 +131,22 @@ TrainingResult train(const Executor& exec, const Options& options, const fae::Dl
     bar->finish();
     {
         const fae::ScopedSeconds timer(metrics, fae::Phase::sync);
-        const fae::SyncReport moved = table.write_back(exec);
+        const fae::SyncReport moved = session.write_back();
         metrics.add_moved(fae::Tier::home, moved.rows, moved.bytes);
     }
-    if (result.losses.validation.empty()) {
-        result.validation = trainer.evaluate(exec, loader, data.validation());
-    }
-    result.test = trainer.evaluate(exec, loader, data.test());
+    if (result.losses.validation.empty()) result.validation = session.evaluate(data.validation());
+    result.test = session.evaluate(data.test());
     fae::require_finite(result.steps, result.test.loss);
-    result.weights_digest = fae::weights_digest(exec, table, model);
-    if (!options.save.empty()) fae::save_checkpoint(exec, options.save, table, model);
+    result.weights_digest = session.digest();
+    if (!options.save.empty()) session.save(options.save);
     return result;
+}
+
+/// Calls run(policy) with the rate policy that the options ask for.
+template <class F>
+auto with_policy(const Options& options, F&& run) {
+    if (options.fixed_rate) return run(fae::FixedRate(*options.fixed_rate));
+    return run(fae::LossReactiveRate());
 }
 
 }  // namespace train_dlrm

@@ -96,6 +96,7 @@
 #include "fae/report/svg.hpp"
 #include "fae/report/training_sections.hpp"
 #include "fae/schedule/batch_loader.hpp"
+#include "fae/schedule/batch_prefetcher.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
 #include "fae/schedule/policy.hpp"
 #include "fae/table/all_home.hpp"

@@ -45,6 +45,7 @@
 #include "fae/models/dlrm_trainer.cuh"
 #include "fae/models/metrics.hpp"
 #include "fae/schedule/batch_loader.hpp"
+#include "fae/schedule/batch_prefetcher.hpp"
 #include "fae/table/placement.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
@@ -166,14 +167,15 @@ class PlacedTrainer {
     /// @exec   cuda::On: returns when done
     /// @cost   device memory: DlrmTrainer's, HomeRoute's where there are homes, and a copy of the hot set
     /// @throws ContractError if the model's sparse part is not features x dim of the table; CudaError
-    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data)
+    /// @param ahead  batches that are loaded side by side, each by a thread of the trainer's; at most 64
+    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 6)
         : table_(&table),
-          data_(&data),
           lookups_(std::max({detail::most_lookups_of(data.hot(), model.max_batch()),
                              detail::most_lookups_of(data.cold(), model.max_batch()),
                              detail::most_lookups_of(data.validation(), model.max_batch()),
                              detail::most_lookups_of(data.test(), model.max_batch())})),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
+          prefetcher_(data, std::min<std::size_t>(ahead, 64)),
           loaders_{BatchLoader(data), BatchLoader(data)} {
         const DlrmShape& shape = model.shape();
         require(shape.sparse_features == table.space().features() && shape.dim == table.space().dim(), [&] {
@@ -190,29 +192,24 @@ class PlacedTrainer {
         on.synchronise();
     }
 
-    /// Queues a step. Where the batch's rows are at home, its look-ups are sorted and its rows gathered while
-    /// the step before runs.
+    /// Takes a batch in. It is loaded on a thread of the trainer's while the batches before it are queued, so
+    /// its own step is queued by a later call, or by finish(). Where its rows are at home, its look-ups are
+    /// sorted and its rows gathered while the step before runs.
     /// @exec   cuda::OnWith: queued, but for the host's gathering and scattering of rows
     /// @throws ContractError if the tier that the batch needs is behind (finish, then synchronise);
     ///         NonFiniteError, naming the step, once an earlier loss is seen not to be finite
     template <DeviceExecutor E>
     void step(const E& exec, const BatchRef& batch, float lr) {
-        const LoadedBatch loaded = next_loader().load(exec, batch);
-        if (is_fast(batch.heat)) {
-            if constexpr (has_fast) {
-                auto route = fast_route();
-                trainer_.step(exec.on(), batch.step, loaded, lr, route);
-                table_->trained_on_device();
-            }
-        } else {
-            announce(exec, {batch.step, loaded, lr, true});
-        }
+        if (prefetcher_.waiting() == prefetcher_.ahead()) queue_next(exec);
+        prefetcher_.push(batch);
+        rates_[pushed_++ % rates_.size()] = lr;
     }
 
     /// Waits for all steps, and for their rows to be where they belong.
     /// @throws NonFiniteError, naming the first step whose loss was not finite
     template <DeviceExecutor E>
     TrainingStatus finish(const E& exec) {
+        while (prefetcher_.waiting() != 0) queue_next(exec);
         if constexpr (has_home) {
             run_waiting(exec);
             home_->finish(exec);
@@ -271,7 +268,20 @@ class PlacedTrainer {
         return {table_, &hot_, {.one_tier = true, .features_apart = detail::features_apart(table_->space())}};
     }
 
-    /// Announces a batch and runs the one before it, whose columns its loader still holds.
+    /// Queues the step of the batch that was taken in first.
+    template <DeviceExecutor E>
+    void queue_next(const E& exec) {
+        const auto& [ref, loaded] = prefetcher_.take();
+        const float lr = rates_[queued_++ % rates_.size()];
+        if (!is_fast(ref.heat)) return announce(exec, {ref.step, loaded, lr, true});
+        if constexpr (has_fast) {
+            auto route = fast_route();
+            trainer_.step(exec.on(), ref.step, loaded, lr, route);
+            table_->trained_on_device();
+        }
+    }
+
+    /// Announces a batch and runs the one before it, whose columns are still there.
     template <DeviceExecutor E>
     void announce(const E& exec, const Waiting& next, EvaluationSum* sum = nullptr) {
         const On staging = on(staging_);
@@ -298,12 +308,15 @@ class PlacedTrainer {
     }
 
     Table* table_;
-    const PackedDataset* data_;
     std::size_t lookups_;
     DlrmTrainer trainer_;
     DeviceHotSet hot_;
     Stream staging_;
-    std::array<BatchLoader, 2> loaders_;
+    BatchPrefetcher prefetcher_;
+    std::array<float, 64> rates_{};  // of the batches that wait in the prefetcher
+    std::size_t pushed_ = 0;
+    std::size_t queued_ = 0;
+    std::array<BatchLoader, 2> loaders_;  // for evaluations
     std::size_t turn_ = 0;
     std::optional<detail::LookupStage> stage_;
     std::unique_ptr<Route> home_;

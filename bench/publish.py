@@ -4,6 +4,7 @@
 
     python3 bench/publish.py                # all of them, with the release preset's programs
     python3 bench/publish.py parse count    # some
+    python3 bench/publish.py --measured measured      # what bench/measure_gpu.sh left, from a machine with a GPU
     cmake -D ROOT=. -D WRITE=ON -P cmake/check_results.cmake      # then the table
 
 A result holds the machine, date, commit and command, and figures; a figure holds what was measured, its value with the
@@ -152,6 +153,119 @@ PUBLICATIONS = {
 }
 
 
+class HotStep:
+    """Our step with all rows in device memory beside PyTorch's, as one fused table in a CUDA graph, both of one machine."""
+    title = "the hot step beside PyTorch's"
+    part = "hot_step"
+    aims = {("rmc2", 1024): "≥ 10", ("rmc2", 4096): "≥ 20", ("rmc2", 16384): "≥ 30"}
+
+    def figures(self, folder):
+        ours = json.load(open(os.path.join(folder, "hot_step.json"), encoding="utf-8"))["benchmarks"]
+        torch = json.load(open(os.path.join(folder, "torch_dlrm.json"), encoding="utf-8"))
+        made = []
+        for peer in torch["results"]:
+            if peer["variant"] != "graph":
+                continue
+            model, batch = peer["model"], peer["batch"]
+            wanted = f"/model:{model}/precision:{peer['precision']}/batch:{batch}/"
+            run = {one["aggregate_name"]: one for one in ours if wanted in one["name"]}
+            rate = run["median"]["items_per_second"]
+            shape = f"{model}, {peer['precision']}, batch {batch:,}"
+            line = figure(f"hot step, {shape}", [rate * 1e-6], "M samples/s", self.aims.get((model, batch), ""), 1)
+            line["spread"] = round(run["cv"]["real_time"], 4)
+            made.append(line)
+            made.append(figure(f"times PyTorch {torch['torch']} in a CUDA graph, {shape}",
+                               [rate / peer["samples_per_second"]], "x", "≥ 3.5", 2))
+        return made
+
+
+class Fae:
+    """Epochs of rmc2 under each placement: the time of the others over that of static."""
+    title = "FAE on one GPU"
+    part = "fae"
+    asked = {"reference": "≥ 2.34", "all_home": "≥ 1.52", "all_slots": ""}
+
+    def figures(self, folder):
+        runs = json.load(open(os.path.join(folder, "fae.json"), encoding="utf-8"))
+        made = []
+        for run in runs:
+            of_static = next(one for one in runs if one["placement"] == "static" and one["skew"] == run["skew"] and
+                             one["batch"] == run["batch"])
+            seconds = statistics.median(of_static["seconds"])
+            case = f"{run['skew']}, h = {run['h']:.2f}, batch {run['batch']:,}"
+            if run["placement"] == "static":
+                line = figure(f"static, {case}: share of what h predicts", [run["predicted_static"] / seconds], "",
+                              "≥ 0.9" if run["skew"] == "measured skew" else "", 2)
+                line["seconds"] = run["seconds"]
+            else:
+                asked = self.asked[run["placement"]] if run["skew"] == "zipf 1.1" else ""
+                line = figure(f"{run['placement']} over static, {case}", [one / seconds for one in run["seconds"]], "x",
+                              asked, 2)
+            made.append(line)
+        return made
+
+
+class Counting:
+    title = "counting and classifying on the GPU"
+    part = "profile"
+    rows = [("count look-ups on the GPU, Kaggle's tables", r"^count/cuda/kaggle/.*/batch:1048576/"),
+            ("classify look-ups on the GPU, Kaggle's tables", r"^classify/cuda/kaggle/.*/batch:1048576/")]
+
+    def figures(self, folder):
+        said = json.load(open(os.path.join(folder, "profile.json"), encoding="utf-8"))["benchmarks"]
+        return [figure(what, [one["items_per_second"] * 1e-9 for one in said if re.search(wanted, one["name"])],
+                       "G look-ups/s", "≥ 0.5", 1) for what, wanted in self.rows]
+
+
+class Synchronisation:
+    title = "synchronisation of 256 MiB of 64-byte rows"
+    part = "synchronise"
+
+    def figures(self, folder):
+        said = json.load(open(os.path.join(folder, "synchronise.json"), encoding="utf-8"))["benchmarks"]
+        made = []
+        for one in said:
+            way = "to the device" if "/up/" in one["name"] else "to the homes"
+            changed = float(re.search(r"changed:([0-9.]+)", one["name"]).group(1))
+            line = figure(f"256 MiB of rows {way}, {changed:.0%} changed: over the larger of link and host rate",
+                          [one["of_bound"]], "x", "≤ 1.2" if changed == 1 else "", 2)
+            line["milliseconds"] = round(one["real_time"], 3)
+            made.append(line)
+        return made
+
+
+MEASURED = {"gpu_hot_step": HotStep(), "gpu_fae": Fae(), "gpu_counting": Counting(),
+            "gpu_synchronisation": Synchronisation()}
+
+
+def measured_machine(folder, build):
+    """The machine of bench/measure_gpu.sh's folder; the programs were built here."""
+    lines = lambda name: open(os.path.join(folder, name), encoding="utf-8").read().splitlines()
+    gpu, driver, clock, most_clock, memory_clock = lines("gpu.txt")
+    cpu, cores, memory = lines("host.txt")
+    return {**machine(build), "gpu": f"{gpu}, driver {driver}, {clock} of {most_clock}, memory {memory_clock}", "cpu": cpu,
+            "cores": int(cores), "memory_GiB": int(memory)}
+
+
+def publish_measured(folder, build, commit):
+    for name, of in MEASURED.items():
+        if not os.path.exists(os.path.join(folder, f"{of.part}.json")):
+            continue
+        write(name, {"title": of.title, "date": open(os.path.join(folder, "date.txt"), encoding="utf-8").read().strip(),
+                     "commit": commit, "command": f"FAE_MEASURE={of.part} bash bench/measure_gpu.sh {build} measured",
+                     "machine": measured_machine(folder, build), "figures": of.figures(folder)})
+
+
+def write(name, result):
+    path = os.path.join(ROOT, "bench", "results", f"{name}.json")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump(result, out, indent=1, ensure_ascii=False)
+        out.write("\n")
+    for line in result["figures"]:
+        print(f"{name}: {line['what']}: {line['shown']} (asked {line['asked']})", flush=True)
+
+
 def machine(build):
     """The processor, the system, and what compiled the programs."""
     cpu = open("/proc/cpuinfo", encoding="utf-8").read()
@@ -174,6 +288,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PUBLICATIONS))
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--python", default=sys.executable, help="a Python with torch")
+    parser.add_argument("--measured", metavar="FOLDER", help="publish what bench/measure_gpu.sh left there")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in PUBLICATIONS]
     if unknown:
@@ -183,6 +298,8 @@ def main():
     if changed:
         sys.exit(f"commit first: {changed[0]}")
     commit = output_of("git", "rev-parse", "--short=12", "HEAD").strip()
+    if options.measured:
+        return publish_measured(options.measured, options.build, commit)
     for name in options.names or PUBLICATIONS:
         of = PUBLICATIONS[name]
         command = of.command(options)
@@ -190,13 +307,7 @@ def main():
             command = ["python3", *command[1:]]
         result = {"title": of.title, "date": datetime.date.today().isoformat(), "commit": commit,
                   "command": " ".join(command), "machine": machine(options.build), "figures": of.figures(options)}
-        path = os.path.join(ROOT, "bench", "results", f"{name}.json")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as out:
-            json.dump(result, out, indent=1, ensure_ascii=False)
-            out.write("\n")
-        for line in result["figures"]:
-            print(f"{name}: {line['what']}: {line['shown']} (asked {line['asked']})", flush=True)
+        write(name, result)
 
 
 if __name__ == "__main__":

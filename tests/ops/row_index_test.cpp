@@ -98,6 +98,44 @@ std::vector<Index> random_values(std::size_t n, std::uint64_t rows, double fast,
     return values;
 }
 
+/// Look-ups of tables laid end to end, sample by sample; those of `fast_table` in slots.
+template <class Index>
+std::vector<Index> values_of_tables(const std::vector<std::uint64_t>& tables, std::size_t samples,
+                                    std::size_t bag_size, double hot, std::size_t fast_table,
+                                    std::uint64_t seed) {
+    fae::Philox random(seed);
+    std::vector<Index> values;
+    for (std::size_t sample = 0; sample < samples; ++sample) {
+        std::uint64_t first = 0;
+        for (std::size_t f = 0; f < tables.size(); ++f) {
+            for (std::size_t k = 0; k < bag_size; ++k) {
+                const std::uint64_t row = random.uniform() < hot ? tables[f] / 2 : random.below(tables[f]);
+                values.push_back(static_cast<Index>(first + row) |
+                                 (f == fast_table ? fae::fast_bit<Index> : Index{0}));
+            }
+            first += tables[f];
+        }
+    }
+    return values;
+}
+
+/// Builds the index of bags of several features with every executor.
+template <class Index>
+void check_features(const std::vector<Index>& values, std::size_t features, std::size_t bag_size,
+                    std::uint64_t rows) {
+    const std::vector<float> weights(values.size(), 1.0f);
+    const auto bags = Bags<Index>::fixed(values, bag_size, features, weights);
+    for (const Pooling pooling : {Pooling::sum, Pooling::weighted}) {
+        const std::size_t bytes = fae::row_index_scratch<Index>(values.size(), pooling);
+        Scratch scratch(bytes);
+        fae::Workspace workspace = scratch.workspace(bytes);
+        check_index(build_row_index(seq, bags, rows, workspace, pooling), bags, pooling);
+        fae::Threads threads(3);
+        workspace = scratch.workspace(bytes);
+        check_index(build_row_index(par(threads), bags, rows, workspace, pooling), bags, pooling);
+    }
+}
+
 }  // namespace
 
 // Catches: lost or reordered look-ups, an unstable pass, bits of a key left unsorted, the tier bit misplaced.
@@ -123,6 +161,44 @@ TEST_CASE("row_index: a batch cut into parts has the index of the whole one") {
         CAPTURE(hot);
         check_batch(random_values<std::uint32_t>(70000, 5000, 0.1, hot, 7), 5000, 7);
         check_batch(random_values<std::uint64_t>(40000, 1u << 20, 0.1, hot, 8), 1u << 20, 8);
+    }
+}
+
+// Catches: rows of a feature counted, or sorted by bits, into the wrong place: a table of one row, as many
+// rows as there is room to count, one row more, the tier bit; rows in which no look-up falls; one row alone.
+TEST_CASE("row_index: features of a row space are grouped, whatever the size of their tables") {
+    const std::vector<std::uint64_t> tables = {1,     3,     1024,    1025,  2999, 3000,
+                                               16384, 16385, 2202608, 12517, 40,   10131227};
+    const std::uint64_t rows = std::accumulate(tables.begin(), tables.end(), std::uint64_t{0});
+    for (const std::size_t samples : {1u, 7u, 3000u, 17000u}) {
+        for (const double hot : {0.0, 0.5, 1.0}) {
+            for (const std::size_t bag_size : {1u, 2u}) {
+                if (samples * bag_size > 17000) continue;
+                CAPTURE(samples);
+                CAPTURE(hot);
+                CAPTURE(bag_size);
+                const auto seed = samples + bag_size;
+                // No table in slots, or the last: both keep the features' rows apart.
+                for (const std::size_t fast : {tables.size(), tables.size() - 1}) {
+                    check_features(
+                        values_of_tables<std::uint32_t>(tables, samples, bag_size, hot, fast, seed),
+                        tables.size(), bag_size, rows);
+                }
+                check_features(
+                    values_of_tables<std::uint64_t>(tables, samples, bag_size, hot, tables.size(), seed),
+                    tables.size(), bag_size, rows);
+            }
+        }
+    }
+}
+
+// Catches: features that are dealt apart although a late look-up of one falls among the rows of the next.
+TEST_CASE("row_index: features whose rows meet late in the batch are still in one order") {
+    const std::vector<std::uint64_t> tables = {100, 2000, 300000};
+    for (const std::size_t feature : {0u, 1u}) {
+        auto values = values_of_tables<std::uint32_t>(tables, 3000, 1, 0.1, tables.size(), 5);
+        values[2900 * tables.size() + feature] = 250000;
+        check_features(values, tables.size(), 1, 302100);
     }
 }
 

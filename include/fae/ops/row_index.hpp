@@ -7,7 +7,7 @@
 //   Workspace workspace(scratch.span());
 //   RowIndex<std::uint32_t> index = build_row_index(seq, bags, space.rows(), workspace);
 //
-// The grouping is a stable radix sort of (row, look-up) pairs, least significant digit first, on the bits
+// The grouping is a stable sort of (row, look-up) pairs (row_sort.hpp): by counting, or by digits of the bits
 // that the row space needs. A stable sort has one result, so the index is the same for every executor.
 #pragma once
 

@@ -4,8 +4,9 @@
 //
 // Two steps, both stable. First the pairs are dealt into groups that ascend by row: one group per feature
 // where the features' rows do not overlap (the tables of a row space, one after another), else by the top
-// bits of the row. Then each group, small enough for a near cache, is sorted by itself, least significant
-// digit first, on the bits in which its rows can differ.
+// bits of the row. Then each group, small enough for a near cache, is sorted by itself: a feature with no
+// more rows than look-ups by counting them, any other group least significant digit first, on the bits in
+// which its rows can differ.
 #pragma once
 
 #include <algorithm>
@@ -58,6 +59,7 @@ inline constexpr std::size_t group_gap =
     8;  ///< pairs between groups, lest their streams fall on one cache set
 inline constexpr unsigned most_digit_bits = 10;
 inline constexpr std::size_t lanes = 4;  ///< runs of a group that are counted and moved side by side
+inline constexpr std::size_t most_counted_rows = 16384;  ///< rows of a feature that get a counter each
 
 /// The most parts that the dealing is cut into, whatever the executor.
 [[nodiscard]] constexpr std::size_t most_parts(std::size_t lookups) {
@@ -328,13 +330,13 @@ class RowSort {
     /// Calls f(i, lane) for all i: each lane's run in order, the runs side by side. Popular rows make the
     /// same counter wait for itself, so every run has counters of its own. What is left over goes with the
     /// last.
-    template <class F>
+    template <std::size_t Lanes = lanes, class F>
     FAE_OPS_INLINE static void for_runs(std::size_t size, F&& f) {
-        const std::size_t run = size / lanes;
+        const std::size_t run = size / Lanes;
         for (std::size_t i = 0; i < run; ++i) {
-            FAE_OPS_UNROLL for (std::size_t lane = 0; lane < lanes; ++lane) f(lane * run + i, lane);
+            FAE_OPS_UNROLL for (std::size_t lane = 0; lane < Lanes; ++lane) f(lane * run + i, lane);
         }
-        for (std::size_t i = lanes * run; i < size; ++i) f(i, lanes - 1);
+        for (std::size_t i = Lanes * run; i < size; ++i) f(i, Lanes - 1);
     }
     /// One pass: moves what make(i, from[i]) gives to its place by digit(from[i]) < 2^width, in order.
     template <class From, class To, class Digit, class Make>
@@ -394,6 +396,17 @@ class RowSort {
                 most = std::max(most, values[i]);
             }
             space_.ranges[group] = {key_of(least), key_of(most)};
+            // Where there are no more rows than look-ups, each gets a counter; where there are few of them,
+            // and each is popular, one in every lane.
+            if (const std::uint64_t rows = std::uint64_t{most} - least + 1;
+                size != 0 && rows <= std::min(size, most_counted_rows)) {
+                if (rows <= most_counted_rows / lanes / lanes) {
+                    count_values<lanes>(group, size, least, rows, lookups.data() + begin);
+                } else {
+                    count_values<1>(group, size, least, rows, lookups.data() + begin);
+                }
+                return;
+            }
             // A value's place in the group is its sample; the two share as small a word as they fit.
             const auto bits =
                 std::max(1u, static_cast<unsigned>(std::bit_width(static_cast<Index>(most - least))));
@@ -426,6 +439,45 @@ class RowSort {
             reinterpret_cast<RowEnd*>(to), [](const Pair& pair) FAE_OPS_LAMBDA { return pair.key(); },
             [](const Pair& pair) FAE_OPS_LAMBDA { return pair.lookup(); });
         space_.counts[group] = to == spare_ + group_at(group) ? 1u : 0u;
+    }
+
+    /// Sorts the values of a feature that has one in each sample and few different rows: the counters say
+    /// which rows there are and where each value's look-up goes.
+    template <std::size_t Lanes>
+    void count_values(std::size_t group, std::size_t size, Index least, std::size_t rows,
+                      std::uint32_t* __restrict lookups) const {
+        const auto* const values = reinterpret_cast<const Index*>(pairs_ + group_at(group));
+        auto* const __restrict ended = reinterpret_cast<RowEnd*>(spare_ + group_at(group));
+        constexpr std::size_t most_counts = Lanes == 1 ? most_counted_rows : most_counted_rows / lanes;
+        std::uint32_t counts[most_counts];
+        std::fill_n(counts, Lanes * rows, 0u);
+        for_runs<Lanes>(size, [&](std::size_t i, std::size_t lane) FAE_OPS_LAMBDA {
+            ++counts[static_cast<std::size_t>(values[i] - least) * Lanes + lane];
+        });
+        // What a row without look-ups writes, the next one overwrites; the last has some.
+        const std::uint32_t begin = space_.group_begin[group];
+        std::uint32_t next = 0;
+        std::uint32_t row = 0;
+        for (std::size_t r = 0; r < rows; ++r) {
+            std::uint32_t here = 0;
+            FAE_OPS_UNROLL for (std::size_t lane = 0; lane < Lanes; ++lane) {
+                const std::uint32_t count = counts[r * Lanes + lane];
+                counts[r * Lanes + lane] = next + here;
+                here += count;
+            }
+            next += here;
+            ended[row] = {static_cast<typename Pair::Key>(key_of(static_cast<Index>(least + r))),
+                          begin + next};
+            row += static_cast<std::uint32_t>(here != 0);
+        }
+        const auto features = static_cast<std::uint32_t>(bags_.features());
+        const auto feature = static_cast<std::uint32_t>(group);
+        for_runs<Lanes>(size, [&](std::size_t i, std::size_t lane) FAE_OPS_LAMBDA {
+            std::uint32_t& to = counts[static_cast<std::size_t>(values[i] - least) * Lanes + lane];
+            lookups[to++] = static_cast<std::uint32_t>(i) * features + feature;
+        });
+        space_.group_rows[group] = row;
+        space_.counts[group] = 1;
     }
 
     /// Sorts the values of a feature that has one in each sample. A word holds how much a value exceeds the

@@ -124,10 +124,15 @@ MatrixView<const T> divide_by_size(const E& exec, const Bags<Index>& bags, Matri
     return {space.data(), bags.size(), dim};
 }
 
-/// Rows that are summed at a time, and the contributions that they may have together: what is fetched while
-/// the rows before are summed, so few enough for the misses that a processor keeps in flight.
-inline constexpr std::size_t sum_rows = 64;
-inline constexpr std::size_t sum_contributions = 2 * tree_arity;
+/// The most rows that are summed at a time, and the contributions that they may have together: what is
+/// fetched while the rows before are summed.
+inline constexpr std::size_t sum_rows = 128;
+inline constexpr std::size_t sum_contributions = 2 * sum_rows;
+/// The same for rows of so many bytes: long blocks keep more misses in flight, wide rows would leave the near
+/// caches before they are used.
+[[nodiscard]] constexpr std::size_t sum_rows_of(std::size_t row_bytes) {
+    return std::clamp<std::size_t>(16384 / row_bytes, tree_arity, sum_rows);
+}
 
 /// The sums of a batch's contributions: which kernel adds up what. Contribution i is the gradient of bags[i],
 /// times the weight at positions[i] where the pooling is weighted.
@@ -264,14 +269,16 @@ void sum_index(const E& exec, const RowIndex<Index>& index, const ContributionSu
         sums.sum_piece(from, std::min<std::size_t>(from + piece_contributions, begin[row + 1]),
                        partial.data() + piece * dim);
     };
-    const std::size_t grain = std::max<std::size_t>(sum_contributions, 65536 / dim);
+    const std::size_t most_rows = sum_rows_of(dim * sizeof(T));
+    const std::size_t most_contributions = 2 * most_rows;
+    const std::size_t grain = std::max<std::size_t>(most_contributions, 65536 / dim);
     const auto row_at = [&](std::size_t lookup) {
         return static_cast<std::size_t>(std::lower_bound(begin.begin(), begin.end() - 1, lookup) -
                                         begin.begin());
     };
     const auto sum_run = [&](std::size_t run) {
         const std::size_t end = row_at(std::min(lookups, (run + 1) * grain));
-        const std::size_t most = std::clamp<std::size_t>(max_dim / dim, 1, sum_rows);
+        const std::size_t most = std::clamp<std::size_t>(max_dim / dim, 1, most_rows);
         alignas(64) T buffer[max_dim];
         SumBlock<T> blocks[2];
         auto sink = make_sink();
@@ -286,7 +293,7 @@ void sum_index(const E& exec, const RowIndex<Index>& index, const ContributionSu
             std::size_t count = 0;
             while (block.rows < most && next < end) {
                 const std::size_t to = begin[next + 1] - block.from;
-                if (to > sum_contributions || to - count > tree_arity) break;
+                if (to > most_contributions || to - count > tree_arity) break;
                 block.ends[block.rows++] = static_cast<std::uint32_t>(to);
                 count = to;
                 ++next;

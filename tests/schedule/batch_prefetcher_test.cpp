@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Batches loaded ahead are those that a loader gives, in the order in which they were asked for.
+// Batches loaded ahead, each by a std::thread, are those that a loader gives, in the order in which they were
+// asked for.
 #include "fae/schedule/batch_prefetcher.hpp"
 
 #include <doctest/doctest.h>

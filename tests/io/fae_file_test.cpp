@@ -71,7 +71,7 @@ std::uint32_t plain_sum(const std::string& bytes) {
 }
 
 /// The section whose bytes or padding hold a position behind the header.
-std::size_t section_at(const std::string& file, std::size_t position) {
+[[maybe_unused]] std::size_t section_at(const std::string& file, std::size_t position) {
     std::size_t found = 0;
     for (std::size_t s = 0; s < fae_sections; ++s) {
         const FaeSectionEntry entry = section(file, s);

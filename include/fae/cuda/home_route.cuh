@@ -34,6 +34,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/row_space.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/core/workspace.hpp"
@@ -53,6 +54,16 @@
 namespace fae::inline FAE_ABI::cuda {
 
 namespace detail {
+
+/// True if every feature looks up a table of its own, in the order of the tables: no row is then looked up by
+/// two features.
+[[nodiscard]] inline bool features_apart(const RowSpace& space) {
+    const Span<const std::uint32_t> table_of = space.feature_table();
+    for (std::size_t f = 1; f < table_of.size(); ++f) {
+        if (table_of[f] <= table_of[f - 1]) return false;
+    }
+    return true;
+}
 
 /// Slots of a schedule's hot set to row ids.
 /// @par Launch one thread a look-up
@@ -142,12 +153,8 @@ class HomeRoute {
         options_.pooling = pooling;
         options_.ordinals = true;
         options_.one_tier = true;
-        // Rows ascend over all features only where features look up tables in order, each its own.
-        options_.features_apart = true;
-        const Span<const std::uint32_t> table_of = table.space().feature_table();
-        for (std::size_t f = 1; f < table_of.size(); ++f) {
-            if (table_of[f] <= table_of[f - 1]) options_.features_apart = false;
-        }
+        // Rows ascend over all features only then.
+        options_.features_apart = detail::features_apart(table.space());
         const std::size_t scratch = row_index_scratch<Index>(lookups, table.space().rows(), options_);
         for (Stage& stage : stages_) {
             stage.values = Buffer<Index, DeviceSpace>(lookups);

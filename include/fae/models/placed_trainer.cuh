@@ -63,16 +63,6 @@ template <class T, Placement P>
 
 namespace detail {
 
-/// True if every feature looks up a table of its own, in the order of the tables: no row is then looked up by
-/// two features.
-[[nodiscard]] inline bool features_apart(const RowSpace& space) {
-    const Span<const std::uint32_t> table_of = space.feature_table();
-    for (std::size_t f = 1; f < table_of.size(); ++f) {
-        if (table_of[f] <= table_of[f - 1]) return false;
-    }
-    return true;
-}
-
 /// The most look-ups that a batch of `inputs` inputs can have.
 [[nodiscard]] inline std::size_t most_lookups_of(const InputColumns& columns, std::size_t inputs) {
     const Bags<std::uint32_t>& bags = columns.bags;

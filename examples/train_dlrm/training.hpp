@@ -99,8 +99,7 @@ TrainingResult train(S& session, const Options& options, const fae::PackedDatase
             }
             const fae::ScopedSeconds timer(metrics, fae::Phase::sync);
             const fae::SyncReport moved = session.synchronise(batch.heat);
-            metrics.add_moved(batch.heat == fae::Heat::hot ? fae::Tier::fast : fae::Tier::home, moved.rows,
-                              moved.bytes);
+            metrics.add_moved(moved.into, moved.rows, moved.bytes);
             if (batch.heat != fae::Heat::mixed) {
                 result.losses.segments.push_back({batch.step, 0, batch.heat == fae::Heat::hot});
             }

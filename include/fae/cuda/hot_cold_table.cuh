@@ -169,7 +169,7 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
     template <IndexType Index>
     [[nodiscard]] Bags<Index> locate(cuda::On on, std::uint64_t step, const Lookups<Index>& lookups,
                                      Span<Index> located, const cuda::DeviceHotSet* hot = nullptr) {
-        const StepPlan plan = plan_step(step, lookups, located.size());
+        const StepPlan plan = plan_step(seq, step, lookups, located);
         require(plan.route == Route::fast,
                 [] { return std::string("a batch that is served at home, expected one of the fast route"); });
         const Span<const Index> values = lookups.bags.values();
@@ -221,8 +221,8 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
         this->mark(exec, rows);
     }
 
-    /// Makes ready for batches of this kind: hot ones need the fast tier's rows to be current, all others the
-    /// homes. Nothing moves if they are.
+    /// Makes ready for batches of this kind: the tier that the placement serves them on becomes current.
+    /// Nothing moves if it is.
     /// @exec cuda::OnWith: what goes up is queued when it returns, and the homes may change again; what comes
     ///       down is there
     /// @cost reads and writes rows * record bytes on either side and on the link, and a bit a slot, in
@@ -230,7 +230,7 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
     ///       the host's threads, the link and the device work beside each other
     template <cuda::DeviceExecutor E>
     SyncReport synchronise(const E& exec, Heat coming, SyncExtent extent = SyncExtent::dirty) {
-        return synchronise_tier(exec, coming == Heat::hot ? Newest::fast : Newest::home, extent);
+        return synchronise_tier(exec, this->needed_by(coming), extent);
     }
 
     /// Makes the homes current.

@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "fae/core/config.hpp"
+#include "fae/core/exec.hpp"
+#include "fae/core/span.hpp"
 #include "fae/table/placement.hpp"
 
 namespace fae::inline FAE_ABI {
@@ -25,8 +27,9 @@ class AllHome {
 
     [[nodiscard]] std::uint64_t slots(const RowSpace&) const { return 0; }
     [[nodiscard]] Ref ref() const { return {}; }
-    template <IndexType Index>
-    [[nodiscard]] StepPlan plan(std::uint64_t, const Lookups<Index>&) {
+    [[nodiscard]] Route route_of(Heat) const { return Route::home; }
+    template <Executor E, IndexType Index>
+    [[nodiscard]] StepPlan plan(const E&, std::uint64_t, const Lookups<Index>&, Span<Index>) {
         return {Route::home, {}, {}};
     }
 };

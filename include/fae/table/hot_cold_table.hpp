@@ -16,6 +16,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -77,7 +78,7 @@ class HotColdTable : public TableTiers<T, P> {
         after_overwrite();
     }
 
-    /// Plans a batch and turns its look-ups into located indices.
+    /// Plans a batch, moves the rows that it needs moved, and turns its look-ups into located indices.
     /// @param located  [lookups], filled in; the returned bags view it
     /// @throws ContractError if the tier that the batch needs is behind the other (synchronise first), or the
     /// batch
@@ -86,7 +87,10 @@ class HotColdTable : public TableTiers<T, P> {
     [[nodiscard]] Bags<Index> locate(const E& exec, std::uint64_t step, const Lookups<Index>& lookups,
                                      Span<Index> located) {
         const Span<const Index> values = lookups.bags.values();
-        const StepPlan plan = plan_step(step, lookups, located.size());
+        const StepPlan plan = plan_step(exec, step, lookups, located);
+        const Bags<Index> bags = lookups.bags.with_values(Span<const Index>(located.data(), located.size()));
+        move_rows(exec, plan);
+        if (plan.located) return bags;
         const bool same_slots =
             lookups.heat == Heat::hot && plan.route == Route::fast && is_own(lookups.hot_set);
         const auto ref = placement_.ref();
@@ -111,7 +115,7 @@ class HotColdTable : public TableTiers<T, P> {
                 located[i] = static_cast<Index>(at.position) | (at.fast ? fast_bit<Index> : Index{0});
             }
         });
-        return lookups.bags.with_values(Span<const Index>(located.data(), located.size()));
+        return bags;
     }
 
     /// Turns look-ups that are only read (an evaluation) into located indices: each row where it is current,
@@ -178,19 +182,19 @@ class HotColdTable : public TableTiers<T, P> {
     }
 
     /// Says that a caller's own update changed these located rows (backward_step says it by itself).
-    /// @param rows  located indices, all on one tier
+    /// @param rows  located indices; those of rows with a slot all on one tier
     template <Executor E, IndexType Index>
     void touched(const E& exec, Span<const Index> rows) {
         this->mark(exec, rows);
     }
 
-    /// Makes ready for batches of this kind: hot ones need the fast tier's rows to be current, all others the
-    /// homes. Nothing moves if they are.
+    /// Makes ready for batches of this kind: the tier that the placement serves them on becomes current.
+    /// Nothing moves if it is.
     /// @exec seq, par; returns when done
     /// @cost reads and writes rows * (dim + state) * sizeof(T) bytes for the rows that it moves
     template <Executor E>
     SyncReport synchronise(const E& exec, Heat coming, SyncExtent extent = SyncExtent::dirty) {
-        return synchronise_tier(exec, coming == Heat::hot ? Newest::fast : Newest::home, extent);
+        return synchronise_tier(exec, this->needed_by(coming), extent);
     }
 
     /// Makes the homes current: before an evaluation at home, a checkpoint, or when a caller reads its own
@@ -272,10 +276,7 @@ class HotColdTable : public TableTiers<T, P> {
     // The record that holds a row's current values.
     [[nodiscard]] Record authoritative(RowId row) {
         if (fast_is_newest()) {
-            if (const Location at = placement_.ref().locate(row); at.fast) {
-                const RowsView<T> fast = fast_view();
-                return {fast.weights_of(at.position), fast.state_of(at.position)};
-            }
+            if (const Location at = placement_.ref().locate(row); at.fast) return slot_record(at.position);
         }
         return home_record(row);
     }
@@ -295,18 +296,44 @@ class HotColdTable : public TableTiers<T, P> {
     SyncReport synchronise_tier(const E& exec, Newest target, SyncExtent extent) {
         if (!is_behind(target)) return {};
         if (extent == SyncExtent::whole) dirty_.mark_all();
-        const RowsView<T> fast = fast_view();
         const auto ref = placement_.ref();
+        std::atomic<std::uint64_t> empty{0};
         dirty_.for_each(exec, [&](Slot slot) {
             const RowId row = ref.row_at(slot);
-            const RowsView<T>& home = home_of(row);
-            const bool up = target == Newest::fast;
-            std::copy_n(up ? home.weights_of(row) : fast.weights_of(slot), layout_.dim,
-                        up ? fast.weights_of(slot) : home.weights_of(row));
-            std::copy_n(up ? home.state_of(row) : fast.state_of(slot), layout_.state,
-                        up ? fast.state_of(slot) : home.state_of(row));
+            if (row == no_row) {
+                empty.fetch_add(1, std::memory_order_relaxed);
+            } else if (target == Newest::fast) {
+                copy_record(home_record(row), slot_record(slot));
+            } else {
+                copy_record(slot_record(slot), home_record(row));
+            }
         });
-        return this->synchronised(dirty_.count());
+        return this->synchronised(dirty_.count() - empty);
+    }
+
+    // Lets rows leave their slots for home, then brings others there.
+    template <Executor E>
+    void move_rows(const E& exec, const StepPlan& plan) {
+        constexpr std::size_t grain = 512;
+        for_chunks(exec, plan.leave.size(), grain, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                copy_record(slot_record(plan.leave[i].slot), home_record(plan.leave[i].row));
+            }
+        });
+        for_chunks(exec, plan.bring.size(), grain, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                copy_record(home_record(plan.bring[i].row), slot_record(plan.bring[i].slot));
+            }
+        });
+    }
+
+    [[nodiscard]] Record slot_record(Slot slot) {
+        const RowsView<T> fast = fast_view();
+        return {fast.weights_of(slot), fast.state_of(slot)};
+    }
+    void copy_record(const Record& from, const Record& to) const {
+        std::copy_n(from.weights, layout_.dim, to.weights);
+        std::copy_n(from.state, layout_.state, to.state);
     }
 };
 

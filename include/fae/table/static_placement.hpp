@@ -11,6 +11,8 @@
 #include "fae/calibrate/hot_set.hpp"
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
+#include "fae/core/exec.hpp"
+#include "fae/core/span.hpp"
 #include "fae/table/placement.hpp"
 
 namespace fae::inline FAE_ABI {
@@ -48,10 +50,11 @@ class StaticPlacement {
     }
     [[nodiscard]] Ref ref() const { return Ref(hot_set_->ref()); }
 
+    [[nodiscard]] Route route_of(Heat heat) const { return heat == Heat::hot ? Route::fast : Route::home; }
     /// Hot batches take the fast tier, all others their homes; no row ever moves for a batch.
     /// @throws ContractError if a hot batch was made for another hot set
-    template <IndexType Index>
-    [[nodiscard]] StepPlan plan(std::uint64_t, const Lookups<Index>& lookups) {
+    template <Executor E, IndexType Index>
+    [[nodiscard]] StepPlan plan(const E&, std::uint64_t, const Lookups<Index>& lookups, Span<Index>) {
         if (lookups.heat != Heat::hot) return {Route::home, {}, {}};
         require(lookups.hot_set == hot_set_,
                 [] { return std::string("a hot batch of another hot set than the placement's"); });

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +30,7 @@
 #include "fae/ops/row_source.hpp"
 #include "fae/table/dirty_slots.hpp"
 #include "fae/table/placement.hpp"
+#include "fae/trace/metrics.hpp"
 
 namespace fae::inline FAE_ABI {
 
@@ -43,6 +45,7 @@ enum class SyncExtent : std::uint8_t {
 struct SyncReport {
     std::uint64_t rows = 0;
     std::uint64_t bytes = 0;
+    Tier into = Tier::home;
 };
 
 /// The tiers of one row space under one placement. HotColdTable derives from it; a host uses that.
@@ -62,6 +65,8 @@ class TableTiers {
     [[nodiscard]] OptimizerKind optimizer() const { return optimizer_; }
     [[nodiscard]] const P& placement() const { return placement_; }
     [[nodiscard]] std::uint64_t slots() const { return slots_; }
+    /// The bytes of a row's weights and state, without padding.
+    [[nodiscard]] std::uint64_t record_bytes() const { return (layout_.dim + layout_.state) * sizeof(T); }
     /// The homes: one view of all rows, one a table where the caller owns them, none where the placement has
     /// no homes.
     [[nodiscard]] Span<const RowsView<T>> homes() const { return homes_; }
@@ -150,14 +155,14 @@ class TableTiers {
     }
 
     // Asks the placement about a batch, whose look-ups go to `located`.
-    template <IndexType Index>
-    [[nodiscard]] StepPlan plan_step(std::uint64_t step, const Lookups<Index>& lookups, std::size_t located) {
-        require_located<Index>(located, lookups.bags.lookups());
+    template <Executor E, IndexType Index>
+    [[nodiscard]] StepPlan plan_step(const E& exec, std::uint64_t step, const Lookups<Index>& lookups,
+                                     Span<Index> located) {
+        require_located<Index>(located.size(), lookups.bags.lookups());
         require(lookups.heat != Heat::hot || lookups.hot_set != nullptr,
                 [] { return std::string("a hot batch without its hot set, expected one"); });
-        const StepPlan plan = placement_.plan(step, lookups);
-        require_newest(plan.route);
-        return plan;
+        require_newest(placement_.route_of(lookups.heat));
+        return placement_.plan(exec, step, lookups, located);
     }
     template <IndexType Index>
     void require_located(std::size_t located, std::size_t lookups) const {
@@ -181,21 +186,31 @@ class TableTiers {
         });
     }
 
-    // Marks the slots of rows, located indices all on one tier, and notes that this tier is now the newest.
+    // Marks the slots of rows, located indices. Those that have a slot are all on one tier: it is now the
+    // newest.
     template <Executor E, IndexType Index>
     void mark(const E& exec, Span<const Index> rows) {
         if (slots_ == 0 || homes_.empty() || rows.empty()) return;
         const auto ref = placement_.ref();
+        std::atomic<bool> in_fast{false};
+        std::atomic<bool> at_home{false};
         for_chunks(exec, rows.size(), std::size_t{1} << 13, [&](std::size_t begin, std::size_t end) {
+            bool fast = false;
+            bool home = false;
             for (std::size_t i = begin; i < end; ++i) {
                 if (is_fast(rows[i])) {
                     dirty_.mark(position_of(rows[i]));
+                    fast = true;
                 } else if (const Location at = ref.locate(rows[i]); at.fast) {
                     dirty_.mark(at.position);
+                    home = true;
                 }
             }
+            if (fast) in_fast.store(true, std::memory_order_relaxed);
+            if (home) at_home.store(true, std::memory_order_relaxed);
         });
-        newest_ = is_fast(rows[0]) ? Newest::fast : Newest::home;
+        if (in_fast) newest_ = Newest::fast;
+        if (at_home) newest_ = Newest::home;
     }
 
     void after_overwrite() {
@@ -204,6 +219,10 @@ class TableTiers {
         dirty_.mark_all();
     }
 
+    // The tier that has to be current before batches of a kind.
+    [[nodiscard]] Newest needed_by(Heat heat) const {
+        return placement_.route_of(heat) == Route::home ? Newest::home : Newest::fast;
+    }
     // True if there is anything to move before `target` is current.
     [[nodiscard]] bool is_behind(Newest target) const {
         return slots_ != 0 && !homes_.empty() && newest_ != Newest::both && newest_ != target;
@@ -212,7 +231,8 @@ class TableTiers {
     [[nodiscard]] SyncReport synchronised(std::uint64_t rows) {
         SyncReport report;
         report.rows = rows;
-        report.bytes = report.rows * (layout_.dim + layout_.state) * sizeof(T);
+        report.bytes = report.rows * record_bytes();
+        report.into = newest_ == Newest::fast ? Tier::home : Tier::fast;
         dirty_.clear();
         newest_ = Newest::both;
         return report;

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LookaheadPlanner: reads the batches of a schedule ahead of training and decides for each which rows come
+// into the window of the fast tier, which leave it, and where each look-up is served. Pure host code.
+//
+//   LookaheadPlanner planner(resident_hot_set, {.window = 100000, .lookahead = 8, .most_lookups = 4096 *
+//   26}); LookaheadPlan plan; plan.reserve(planner.options()); for each batch, in the order of the schedule:
+//       // now: steps and write-backs of all plans but the last `lookahead` are done
+//       planner.push(par(threads), lookups, located, plan);
+//
+// The fast tier has two parts. Slots [0, hot rows) are the resident hot set's; slots [hot rows, hot rows +
+// window) are the window. A row that is not hot comes into the window before the step that needs it, stays
+// while it is needed again within the plans under way, and leaves when its slot, the one whose last need is
+// oldest, is given to another row. What finds no slot is direct: served at home. Plans depend on the batches
+// in their order, the hot set and the options alone, never on threads or time.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fae/calibrate/hot_set.hpp"
+#include "fae/core/bags.hpp"
+#include "fae/core/config.hpp"
+#include "fae/core/error.hpp"
+#include "fae/core/exec.hpp"
+#include "fae/core/span.hpp"
+#include "fae/core/types.hpp"
+#include "fae/memory/buffer.hpp"
+#include "fae/table/lookahead_plan.hpp"
+#include "fae/table/lookahead_window.hpp"
+#include "fae/table/placement.hpp"
+
+namespace fae::inline FAE_ABI {
+
+/// Plans batches in order. One push at a time.
+/// @source Guo et al., ScaleFreeCTR, SIGIR 2021 (step-stamped slots); Agarwal et al., BagPipe, SOSP 2023
+/// (rows
+///         needed again within the look-ahead stay)
+class LookaheadPlanner {
+  public:
+    /// @param resident  the hot rows that have a slot; outlives the planner
+    /// @cost   bytes_for() bytes, all of them now
+    /// @throws ContractError if an option is outside its range
+    LookaheadPlanner(const HotSet& resident, const LookaheadOptions& options)
+        : hot_(resident.ref()), hot_set_(&resident), options_(options), shard_count_(shards_for(options)) {
+        require(options.lookahead >= 1 && options.lookahead <= std::uint64_t{1} << 20,
+                [&] { return concat("lookahead is ", options.lookahead, ", expected 1 to 1048576"); });
+        require(options.window < std::uint64_t{1} << 31, [&] {
+            return concat("window is ", options.window, " slots, expected less than 2147483648");
+        });
+        require(options.most_lookups < ~std::uint32_t{0}, [&] {
+            return concat("most_lookups is ", options.most_lookups, ", expected less than ",
+                          ~std::uint32_t{0});
+        });
+        shards_.reserve(shard_count_);
+        for (std::size_t s = 0; s < shard_count_; ++s) {
+            const auto [first, end] = slots_of(options, s);
+            shards_.emplace_back(hot_.size() + first, end - first, options);
+        }
+        cold_ = Buffer<detail::ColdLookup, PageSpace>(static_cast<std::size_t>(options.most_lookups));
+        runs_ = Buffer<std::uint32_t, PageSpace>(chunks_for(options) * run_stride());
+    }
+
+    /// The bytes that a planner of these options takes, beside the hot set.
+    [[nodiscard]] static std::uint64_t bytes_for(const LookaheadOptions& options) {
+        std::uint64_t bytes = options.most_lookups * sizeof(detail::ColdLookup) +
+                              chunks_for(options) * 2 * (shards_for(options) + 1) * sizeof(std::uint32_t);
+        for (std::size_t s = 0; s < shards_for(options); ++s) {
+            const auto [first, end] = slots_of(options, s);
+            bytes += detail::WindowShard::bytes_for(end - first, options);
+        }
+        return bytes;
+    }
+    /// The bytes that this one has taken.
+    [[nodiscard]] std::uint64_t bytes() const {
+        std::uint64_t bytes = cold_.bytes() + runs_.bytes();
+        for (const auto& shard : shards_) bytes += shard.bytes();
+        return bytes;
+    }
+
+    [[nodiscard]] const LookaheadOptions& options() const { return options_; }
+    [[nodiscard]] const HotSet& resident() const { return *hot_set_; }
+    /// Slots of the fast tier: the hot set's and the window's.
+    [[nodiscard]] std::uint64_t slots() const { return hot_.size() + options_.window; }
+    /// The plans made so far.
+    [[nodiscard]] std::uint64_t planned() const { return planned_; }
+    /// Of all plans so far.
+    [[nodiscard]] const LookaheadCounts& counts() const { return counts_; }
+    /// The time that push() has taken.
+    [[nodiscard]] double seconds() const { return seconds_; }
+
+    /// Where a row is once all plans so far are carried out.
+    /// @cost   one or two cache lines
+    [[nodiscard]] Location locate(RowId row) const {
+        if (const Slot slot = hot_.find(row); slot != HotSet::cold) return {true, slot};
+        const std::uint32_t hash = detail::row_hash(row);
+        return shards_[shard_of(hash)].locate(row, hash);
+    }
+    /// The row of a slot once all plans so far are carried out; no_row for one that holds none.
+    /// @pre slot < slots()
+    [[nodiscard]] RowId row_at(Slot slot) const {
+        if (slot < hot_.size()) return hot_.row_of(slot);
+        const auto s = static_cast<std::size_t>((slot - hot_.size()) * shard_count_ / options_.window);
+        // Shares are rounded down: the slot may be the next shard's first.
+        const bool next = s + 1 < shard_count_ && slot - hot_.size() >= slots_of(options_, s + 1).first;
+        return shards_[s + (next ? 1 : 0)].row_at(slot);
+    }
+
+    /// Plans the next batch.
+    /// @param located  [look-ups], filled in: a slot with the tier bit, or the row id of a direct look-up
+    /// @param plan     overwritten; takes no memory if reserve() was called
+    /// @pre    at most options().lookahead plans made before are not done, each with its step and its
+    /// write-backs
+    /// @exec   seq, par: returns when done; equal for every executor
+    /// @cost   reads the look-ups, a cache line of the hot set's bitmap each, and three of the window's for
+    /// each
+    ///         that is not hot; no allocation
+    /// @throws ContractError if the batch has more than most_lookups look-ups, or is hot and names no hot
+    /// set;
+    ///         IndexError (FAE_CHECKED) for a row or slot that does not exist
+    template <Executor E, IndexType Index>
+    void push(const E& exec, const Lookups<Index>& lookups, Span<Index> located, LookaheadPlan& plan) {
+        const auto start = std::chrono::steady_clock::now();
+        const std::size_t count = lookups.bags.lookups();
+        require(located.size() == count,
+                [&] { return concat("located has ", located.size(), " entries, expected ", count); });
+        require(count <= options_.most_lookups, [&] {
+            return concat("the batch has ", count, " look-ups, expected at most ", options_.most_lookups);
+        });
+        require(lookups.heat != Heat::hot || lookups.hot_set != nullptr,
+                [] { return std::string("a hot batch without its hot set, expected one"); });
+        const bool own = lookups.heat == Heat::hot && lookups.hot_set == hot_set_;
+        for_chunks(exec, count, grain, [&](std::size_t begin, std::size_t end) {
+            if constexpr (checked) check(lookups, begin, end);
+            if (own) {
+                for (std::size_t i = begin; i < end; ++i)
+                    located[i] = static_cast<Index>(lookups.bags.values()[i] | fast_bit<Index>);
+            } else {
+                serve_hot(lookups, begin, end, located);
+            }
+        });
+        const std::uint64_t number = planned_++;
+        for (auto& shard : shards_) shard.begin(number);
+        const std::size_t chunks = own ? 0 : ceil_div(count, grain);
+        std::uint64_t cold = 0;
+        for (std::size_t c = 0; c < chunks; ++c) cold += run(c, shard_count_) - c * grain;
+        const auto serve = [&](std::size_t s) { serve_shard(shards_[s], s, chunks, located); };
+        if (cold < grain) {
+            seq.run(shard_count_, serve);
+        } else {
+            exec.run(shard_count_, serve);
+        }
+        gather(number, count - cold, plan);
+        counts_.add(plan.counts);
+        seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
+  private:
+    static constexpr std::size_t grain = 2048;
+    static constexpr std::size_t block = 128;
+    static constexpr std::uint64_t slots_per_shard = 8192;
+    static constexpr std::uint64_t most_shards = 16;
+
+    [[nodiscard]] static std::size_t shards_for(const LookaheadOptions& options) {
+        return static_cast<std::size_t>(
+            std::bit_floor(std::clamp<std::uint64_t>(options.window / slots_per_shard, 1, most_shards)));
+    }
+    [[nodiscard]] static std::pair<std::uint64_t, std::uint64_t> slots_of(const LookaheadOptions& options,
+                                                                          std::size_t shard) {
+        const std::uint64_t shards = shards_for(options);
+        return {options.window * shard / shards, options.window * (shard + 1) / shards};
+    }
+    [[nodiscard]] static std::size_t chunks_for(const LookaheadOptions& options) {
+        return static_cast<std::size_t>(ceil_div<std::uint64_t>(options.most_lookups, grain));
+    }
+    [[nodiscard]] std::size_t run_stride() const { return 2 * (shard_count_ + 1); }
+    /// Where shard s's look-ups of a chunk begin among the cold ones; s = shards: where they end.
+    [[nodiscard]] std::uint32_t& run(std::size_t chunk, std::size_t s) {
+        return runs_[chunk * run_stride() + s];
+    }
+    /// How many of these the window does not hold.
+    [[nodiscard]] std::uint32_t& missing(std::size_t chunk, std::size_t s) {
+        return runs_[chunk * run_stride() + shard_count_ + 1 + s];
+    }
+    [[nodiscard]] std::size_t shard_of(std::uint32_t hash) const { return (hash >> 28) & (shard_count_ - 1); }
+
+    // Serves the hot look-ups of a chunk, and puts the others in order of their shards.
+    template <IndexType Index>
+    void serve_hot(const Lookups<Index>& lookups, std::size_t begin, std::size_t end, Span<Index> located) {
+        detail::ColdLookup cold[grain];
+        std::uint32_t bounds[most_shards + 1] = {};
+        const std::size_t count = collect(lookups, begin, end, located, cold);
+        for (std::size_t i = 0; i < count; ++i) {
+            cold[i].hash = detail::row_hash(cold[i].row);
+            ++bounds[shard_of(cold[i].hash) + 1];
+        }
+        const std::size_t chunk = begin / grain;
+        bounds[0] = static_cast<std::uint32_t>(begin);
+        for (std::size_t s = 0; s <= shard_count_; ++s) {
+            if (s != 0) bounds[s] += bounds[s - 1];
+            run(chunk, s) = bounds[s];
+        }
+        for (std::size_t i = 0; i < count; ++i) cold_[bounds[shard_of(cold[i].hash)]++] = cold[i];
+    }
+
+    // Serves the hot look-ups of a chunk and lists the others.
+    template <IndexType Index>
+    std::size_t collect(const Lookups<Index>& lookups, std::size_t begin, std::size_t end,
+                        Span<Index> located, detail::ColdLookup* cold) const {
+        const Span<const Index> values = lookups.bags.values();
+        const HotSet::Ref from = lookups.heat == Heat::hot ? lookups.hot_set->ref() : HotSet::Ref();
+        const bool slots = lookups.heat == Heat::hot;
+        std::size_t count = 0;
+        RowId rows[2][block];
+        const auto fetch = [&](std::size_t first, RowId* to) {
+            const std::size_t size = first < end ? std::min(block, end - first) : 0;
+            for (std::size_t i = 0; i < size; ++i) {
+                to[i] = slots ? from.row_of(values[first + i]) : RowId{values[first + i]};
+            }
+            if (hot_.trivial()) return;
+            for (std::size_t i = 0; i < size; ++i) __builtin_prefetch(hot_.bitmap().address(to[i]));
+        };
+        fetch(begin, rows[0]);
+        for (std::size_t first = begin, turn = 0; first < end; first += block, turn ^= 1) {
+            fetch(first + block, rows[turn ^ 1]);
+            const std::size_t size = std::min(block, end - first);
+            for (std::size_t i = 0; i < size; ++i) {
+                const RowId row = rows[turn][i];
+                const bool hot = hot_.contains(row);
+                located[first + i] = static_cast<Index>(hot_.rank(row)) | fast_bit<Index>;
+                cold[count].row = row;
+                cold[count].position = static_cast<std::uint32_t>(first + i);
+                count += hot ? 0 : 1;
+            }
+        }
+        return count;
+    }
+
+    // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
+    template <IndexType Index>
+    void serve_shard(detail::WindowShard& shard, std::size_t s, std::size_t chunks, Span<Index> located) {
+        for (std::size_t c = 0; c < chunks; ++c) {
+            missing(c, s) = static_cast<std::uint32_t>(shard.find(run_of(c, s), located));
+        }
+        for (std::size_t c = 0; c < chunks; ++c) {
+            const auto left = run_of(c, s).subspan(0, missing(c, s));
+            shard.bring(Span<const detail::ColdLookup>(left.data(), left.size()), located);
+        }
+    }
+    [[nodiscard]] Span<detail::ColdLookup> run_of(std::size_t chunk, std::size_t s) {
+        return {cold_.data() + run(chunk, s), run(chunk, s + 1) - run(chunk, s)};
+    }
+
+    // Puts the shards' parts of a plan together.
+    void gather(std::uint64_t number, std::uint64_t hot, LookaheadPlan& plan) const {
+        plan.number = number;
+        plan.bring.clear();
+        plan.leave.clear();
+        plan.waits = {};
+        plan.counts = {};
+        plan.counts.hot = hot;
+        for (const auto& shard : shards_) {
+            for (const auto& move : shard.moves()) {
+                plan.bring.push_back({move.row, move.slot});
+                if (move.before != no_row) plan.leave.push_back({move.before, move.slot});
+            }
+            plan.waits.add(shard.waits());
+            plan.counts.add(shard.counts());
+        }
+    }
+
+    template <IndexType Index>
+    void check(const Lookups<Index>& lookups, std::size_t begin, std::size_t end) const {
+        const std::uint64_t bound = lookups.heat == Heat::hot ? lookups.hot_set->size() : hot_.rows();
+        for (std::size_t i = begin; i < end; ++i) {
+            if (lookups.bags.values()[i] >= bound) {
+                throw IndexError(
+                    concat("look-up ", i, " is ", lookups.bags.values()[i], ", expected less than ", bound));
+            }
+        }
+    }
+
+    HotSet::Ref hot_;
+    const HotSet* hot_set_;
+    LookaheadOptions options_;
+    std::size_t shard_count_;
+    std::vector<detail::WindowShard> shards_;
+    Buffer<detail::ColdLookup, PageSpace> cold_;  // the look-ups of a chunk that are not hot, by shard
+    Buffer<std::uint32_t, PageSpace> runs_;       // of each chunk: run(), then missing()
+    std::uint64_t planned_ = 0;
+    LookaheadCounts counts_;
+    double seconds_ = 0;
+};
+
+}  // namespace fae::inline FAE_ABI

@@ -166,6 +166,38 @@ void describe(CalibrationReport& report, Span<const ProfiledSpace<Count>> spaces
                                         spaces.empty() || spaces[0].profile->exact(), confidence);
 }
 
+/// What a cut means for one row space.
+struct SpaceCut {
+    std::vector<CutoffRange> ranges;    ///< cover the rows, ascending
+    std::vector<std::uint64_t> least;   ///< of each table, the least count that is hot, in full or in part
+    std::uint64_t partial_lookups = 0;  ///< look-ups of the part of a group that the cut takes
+};
+
+/// The cut-offs of row space `s` after a cut of the ranking that its profile takes part in.
+template <class Count>
+[[nodiscard]] SpaceCut space_cut(const Ranking& ranking, const Cut& cut, const AccessProfile<Count>& profile,
+                                 std::size_t s) {
+    SpaceCut made;
+    made.least = ranking.cutoffs(cut, s, profile.space().table_count());
+    for (std::size_t t = 0; t < made.least.size(); ++t) {
+        const std::uint64_t begin = profile.space().offset(t);
+        const std::uint64_t end = profile.space().offset(t + 1);
+        const bool cut_here = cut.partial_rows != 0 && ranking.groups()[cut.groups].space == s &&
+                              ranking.groups()[cut.groups].table == t;
+        if (!cut_here) {
+            made.ranges.push_back({begin, end, made.least[t]});
+            continue;
+        }
+        const RankedGroup& group = ranking.groups()[cut.groups];
+        const auto [limit, lookups] = first_of_group(profile, group, cut.partial_rows);
+        made.partial_lookups += lookups;
+        made.ranges.push_back({begin, limit, group.rest ? 0 : group.worth});
+        made.ranges.push_back({limit, end, made.least[t]});
+        if (!group.rest) made.least[t] = group.worth;
+    }
+    return made;
+}
+
 template <Executor E, class Count>
 [[nodiscard]] Calibrations select_exactly(const E& exec, Span<const ProfiledSpace<Count>> spaces,
                                           const CalibrationOptions& options) {
@@ -176,26 +208,10 @@ template <Executor E, class Count>
     made.report.hot_lookups = cut.lookups;
     for (std::size_t s = 0; s < spaces.size(); ++s) {
         const AccessProfile<Count>& profile = *spaces[s].profile;
-        std::vector<std::uint64_t> least = ranking.cutoffs(cut, s, profile.space().table_count());
-        std::vector<CutoffRange> ranges;
-        for (std::size_t t = 0; t < least.size(); ++t) {
-            const std::uint64_t begin = profile.space().offset(t);
-            const std::uint64_t end = profile.space().offset(t + 1);
-            const bool cut_here = cut.partial_rows != 0 && ranking.groups()[cut.groups].space == s &&
-                                  ranking.groups()[cut.groups].table == t;
-            if (!cut_here) {
-                ranges.push_back({begin, end, least[t]});
-                continue;
-            }
-            const RankedGroup& group = ranking.groups()[cut.groups];
-            const auto [limit, lookups] = first_of_group(profile, group, cut.partial_rows);
-            made.report.hot_lookups += lookups;
-            ranges.push_back({begin, limit, group.rest ? 0 : group.worth});
-            ranges.push_back({limit, end, least[t]});
-            if (!group.rest) least[t] = group.worth;
-        }
-        made.report.cutoffs.push_back(std::move(least));
-        made.hot_sets.push_back(hot_set_above(exec, profile.counts(), ranges));
+        SpaceCut of_space = space_cut(ranking, cut, profile, s);
+        made.report.hot_lookups += of_space.partial_lookups;
+        made.report.cutoffs.push_back(std::move(of_space.least));
+        made.hot_sets.push_back(hot_set_above(exec, profile.counts(), of_space.ranges));
     }
     describe(made.report, spaces, ranked, made.hot_sets, options.confidence);
     return made;

@@ -4,29 +4,21 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "console.hpp"
 #include "fae/core/random.hpp"
-#include "fae/core/span.hpp"
-#include "fae/io/byte_source.hpp"
 #include "fae/io/criteo.hpp"
 #include "fae/io/gzip.hpp"
 #include "fae/io/movielens.hpp"
 #include "fae/io/splits.hpp"
 #include "fae/io/synthetic.hpp"
 #include "fae/io/synthetic_order.hpp"
+#include "watched_file.hpp"
 
 namespace train_dlrm {
 
 namespace {
-
-[[nodiscard]] std::uint64_t held_out(std::uint64_t inputs, double share) {
-    return static_cast<std::uint64_t>(std::llround(share * static_cast<double>(inputs)));
-}
 
 // Leaves the first `inputs` inputs, in place.
 void truncate(fae::Dataset& data, std::size_t inputs) {
@@ -38,37 +30,10 @@ void truncate(fae::Dataset& data, std::size_t inputs) {
     if (!data.offsets.empty()) data.offsets.resize(bags + 1);
 }
 
-// A file that shows how far it was read, and stops for Ctrl-C between two blocks.
-class WatchedFile {
-  public:
-    explicit WatchedFile(const std::string& path)
-        : file_(path), bar_(progress("read", fae::total_bytes_of(file_), "bytes")) {}
-
-    [[nodiscard]] std::size_t read(fae::Span<char> out) {
-        stop_if_interrupted();
-        const std::size_t count = file_.read(out);
-        bar_->add(count);
-        if (count == 0) bar_->finish();
-        return count;
-    }
-    [[nodiscard]] std::string name() const { return file_.name(); }
-    [[nodiscard]] std::uint64_t total_bytes() const { return fae::total_bytes_of(file_); }
-
-  private:
-    fae::FileSource file_;
-    std::unique_ptr<fae::Progress> bar_;
-};
-
 // A log is cut in file order: its last inputs are for validation.
 template <class Format>
 void read_logs(const Executor& exec, const Options& options, Inputs& inputs) {
-    fae::ReadOptions reading;
-    reading.skip_malformed = options.skip_malformed;
-    reading.vocabulary.max_rows = options.max_rows.value_or(0);
-    reading.vocabulary.kind = options.vocabulary.value_or("first-seen") == "hash"
-                                  ? fae::VocabularyKind::hash
-                                  : fae::VocabularyKind::first_seen;
-    fae::TextReader<Format> reader(reading);
+    fae::TextReader<Format> reader(reading_of(options));
     reader.append(exec, fae::GzipSource<WatchedFile>(options.data), inputs.train);
     if (!options.test.empty()) reader.append(exec, fae::GzipSource<WatchedFile>(options.test), inputs.test);
     if (options.test.empty()) {
@@ -87,13 +52,8 @@ void read_logs(const Executor& exec, const Options& options, Inputs& inputs) {
 
 // Generated inputs have no order that matters, so validation inputs are drawn.
 void generate(const Executor& exec, const Options& options, Inputs& inputs) {
-    fae::SyntheticSpec spec = options.synthetic == "kaggle"     ? fae::synthetic_kaggle()
-                              : options.synthetic == "terabyte" ? fae::synthetic_terabyte()
-                                                                : fae::synthetic_small();
-    if (options.zipf) spec = fae::with_zipf(std::move(spec), *options.zipf);
-    if (options.max_rows) spec = fae::with_max_rows(std::move(spec), *options.max_rows);
     const std::uint64_t seed = options.seed.value_or(Options::default_seed);
-    const fae::SyntheticSource source(std::move(spec), seed);
+    const fae::SyntheticSource source(synthetic_of(options), seed);
     const fae::HeldOut split(options.inputs, options.validation.value_or(Options::default_validation), seed);
     inputs.fingerprint = source.fingerprint(0, options.inputs);
     inputs.train = source.generate(exec, split.kept());
@@ -102,13 +62,41 @@ void generate(const Executor& exec, const Options& options, Inputs& inputs) {
 
 }  // namespace
 
+std::uint64_t held_out(std::uint64_t inputs, double share) {
+    return static_cast<std::uint64_t>(std::llround(share * static_cast<double>(inputs)));
+}
+
+fae::ReadOptions reading_of(const Options& options) {
+    fae::ReadOptions reading;
+    reading.skip_malformed = options.skip_malformed;
+    reading.vocabulary.max_rows = options.max_rows.value_or(0);
+    reading.vocabulary.kind = options.vocabulary.value_or("first-seen") == "hash"
+                                  ? fae::VocabularyKind::hash
+                                  : fae::VocabularyKind::first_seen;
+    return reading;
+}
+
+fae::SyntheticSpec synthetic_of(const Options& options) {
+    fae::SyntheticSpec spec = options.synthetic == "kaggle"     ? fae::synthetic_kaggle()
+                              : options.synthetic == "terabyte" ? fae::synthetic_terabyte()
+                                                                : fae::synthetic_small();
+    if (options.zipf) spec = fae::with_zipf(std::move(spec), *options.zipf);
+    if (options.max_rows) spec = fae::with_max_rows(std::move(spec), *options.max_rows);
+    return spec;
+}
+
+std::string source_name(const Options& options) {
+    return options.synthetic.empty()
+               ? options.data
+               : "synthetic " + options.synthetic + ", " + std::to_string(options.inputs) + " inputs";
+}
+
 Inputs read_inputs(const Executor& exec, const Options& options) {
     Inputs inputs;
+    inputs.source = source_name(options);
     if (!options.synthetic.empty()) {
-        inputs.source = "synthetic " + options.synthetic + ", " + std::to_string(options.inputs) + " inputs";
         generate(exec, options, inputs);
     } else {
-        inputs.source = options.data;
         if (options.format == "criteo") {
             read_logs<fae::CriteoFormat>(exec, options, inputs);
         } else {

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "fae/io/dataset.hpp"
+#include "fae/io/synthetic_spec.hpp"
+#include "fae/io/text_reader.hpp"
 #include "options.hpp"
 #include "training.hpp"
 
@@ -23,6 +25,14 @@ struct Inputs {
     std::uint64_t malformed = 0;    ///< lines left out
     std::string first_malformed;
 };
+
+/// How a log is read, which synthetic set is meant, and what reports call the source.
+[[nodiscard]] fae::ReadOptions reading_of(const Options& options);
+[[nodiscard]] fae::SyntheticSpec synthetic_of(const Options& options);
+[[nodiscard]] std::string source_name(const Options& options);
+
+/// The inputs at the end of a log that a share holds out.
+[[nodiscard]] std::uint64_t held_out(std::uint64_t inputs, double share);
 
 /// @throws FormatError, IoError, ContractError
 [[nodiscard]] Inputs read_inputs(const Executor& exec, const Options& options);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command line of train_dlrm: what the user asked for, checked as far as it can be without reading any
-// data.
+// data. Its source and model are advise's too (source_options.hpp).
 #pragma once
 
 #include <cstddef>

@@ -8,29 +8,15 @@
 #include "fae/calibrate/budget_curve.hpp"
 #include "fae/calibrate/calibrator.hpp"
 #include "fae/classify/inputs.hpp"
-#include "fae/core/row_layout.hpp"
 #include "fae/io/fae_file.hpp"
 #include "fae/profile/profiler.hpp"
 #include "fae/profile/sampled.hpp"
 #include "inputs.hpp"
+#include "model.hpp"
 
 namespace train_dlrm {
 
 namespace {
-
-[[nodiscard]] fae::DlrmShape shape_of(const Options& options, const fae::DatasetShape& data) {
-    if (options.model == "rmc3") {
-        return fae::DlrmShape::rmc3(data.dense_features, data.features(), options.dim.value_or(64));
-    }
-    if (options.model == "small") {
-        return fae::DlrmShape::small_dlrm(data.dense_features, data.features(), options.dim.value_or(16));
-    }
-    return fae::DlrmShape::rmc2(data.dense_features, data.features(), options.dim.value_or(16));
-}
-
-[[nodiscard]] std::uint64_t row_bytes_of(const Options& options, std::size_t dim) {
-    return fae::row_layout(dim, fae::state_size(options.optimizer, dim)).bytes();
-}
 
 // What the fast tier holds: the records of the hot rows and the index that finds them.
 [[nodiscard]] std::uint64_t hot_bytes_of(const fae::HotSet& hot_set, std::uint64_t row_bytes) {

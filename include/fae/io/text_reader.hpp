@@ -90,27 +90,37 @@ class TextReader {
     template <Executor E, ByteSource Source>
     void append(const E& exec, Source&& source, Dataset& data) {
         start(data);
-        TextRounds<Format, std::remove_reference_t<Source>> rounds(source, options_.skip_malformed,
-                                                                   options_.chunk_bytes);
-        ReadReport own;
-        bool enough = false;
-        for (bool first = true; !enough && rounds.next(exec); first = false) {
-            const Span<Block> blocks = rounds.blocks();
-            if (first) reserve(data, total_bytes_of(source), rounds.bytes(), blocks);
-            enough = select(exec, rounds, own);
-            exec.run(Format::sparse_features, [&](std::size_t table) {
-                for (Block& block : blocks) {
-                    vocabularies_.index_column(table, block.tokens(table), block.missing(),
-                                               static_cast<unsigned>(Format::dense_features + table));
-                }
-            });
+        bool first = true;
+        read_rounds(exec, source, [&](Span<Block> blocks, std::size_t round_bytes) {
+            if (std::exchange(first, false)) reserve(data, total_bytes_of(source), round_bytes, blocks);
             store(exec, blocks, data);
-        }
-        if (own.inputs == 0) throw_no_input(source.name(), own);
-        report_.inputs += own.inputs;
-        report_.dropped += own.dropped;
-        report_.malformed += own.malformed;
-        if (!report_.first_malformed) report_.first_malformed = own.first_malformed;
+        });
+    }
+
+    /// Reads one source without keeping it: f(const Dataset&) gets its inputs in order, some thousands at a
+    /// time, as append() would leave them. tables() says how large the tables have become.
+    /// @cost   memory of the vocabularies, and 8 to 256 MiB of text and columns
+    /// @throws as append(), and what f throws
+    template <Executor E, ByteSource Source, class F>
+    void stream(const E& exec, Source&& source, F&& f) {
+        Dataset round;
+        start(round);
+        read_rounds(exec, source, [&](Span<Block> blocks, std::size_t) {
+            round.labels.clear();
+            round.dense.clear();
+            round.values.clear();
+            store(exec, blocks, round);
+            f(std::as_const(round));
+        });
+    }
+
+    /// Features and tables, with the rows that the tables have so far.
+    [[nodiscard]] DatasetShape tables() const {
+        Dataset none;
+        start(none);
+        for (std::size_t t = 0; t < vocabularies_.tables(); ++t)
+            none.shape.table_rows.push_back(vocabularies_.rows(t));
+        return none.shape;
     }
 
     /// The inputs of one source; see append().
@@ -161,6 +171,30 @@ class TextReader {
 
   private:
     using Block = TextBlock<Format>;
+
+    // Calls keep(blocks, bytes of text) for each round of a source, tokens numbered within their tables.
+    template <Executor E, class Source, class Keep>
+    void read_rounds(const E& exec, Source& source, Keep&& keep) {
+        TextRounds<Format, Source> rounds(source, options_.skip_malformed, options_.chunk_bytes);
+        ReadReport own;
+        bool enough = false;
+        while (!enough && rounds.next(exec)) {
+            const Span<Block> blocks = rounds.blocks();
+            enough = select(exec, rounds, own);
+            exec.run(Format::sparse_features, [&](std::size_t table) {
+                for (Block& block : blocks) {
+                    vocabularies_.index_column(table, block.tokens(table), block.missing(),
+                                               static_cast<unsigned>(Format::dense_features + table));
+                }
+            });
+            keep(blocks, rounds.bytes());
+        }
+        if (own.inputs == 0) throw_no_input(source.name(), own);
+        report_.inputs += own.inputs;
+        report_.dropped += own.dropped;
+        report_.malformed += own.malformed;
+        if (!report_.first_malformed) report_.first_malformed = own.first_malformed;
+    }
 
     static void start(Dataset& data) {
         if (data.inputs() != 0) {

@@ -8,6 +8,12 @@
 // fae/io/gzip.hpp (target fae::gzip) and fae/models/* (target fae::models).
 #pragma once
 
+#include "fae/advise/access_shape.hpp"
+#include "fae/advise/advisor.hpp"
+#include "fae/advise/forecast.hpp"
+#include "fae/advise/host_probe.hpp"
+#include "fae/advise/model_shape.hpp"
+#include "fae/advise/rates.hpp"
 #include "fae/calibrate/access_curve.hpp"
 #include "fae/calibrate/budget_curve.hpp"
 #include "fae/calibrate/calibrator.hpp"

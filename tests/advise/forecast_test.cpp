@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The prediction of step times: its parts against plain sums, its limits against what must hold.
+#include "fae/advise/forecast.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "fae/calibrate/budget_curve.hpp"
+#include "fae/core/exec.hpp"
+#include "fae/core/random.hpp"
+#include "fae/profile/profiler.hpp"
+#include "support/placement_oracle.hpp"
+
+namespace {
+
+using fae::Resource;
+
+// A machine whose look-ups take 1 ns within 1 MiB and 10 ns within 1 GiB, all else round numbers.
+fae::MachineRates round_rates() {
+    fae::MachineRates rates;
+    for (const double bytes : {1048576.0, 1073741824.0}) {
+        const double ns = bytes > 2e6 ? 10e-9 : 1e-9;
+        rates.rows.push_back({64, bytes, ns, 2 * ns, 3 * ns, 4 * ns});
+    }
+    rates.dense = {{1e6, 1000, 1e-3}};
+    rates.load_seconds_per_byte = 1e-9;
+    rates.move_up_seconds_per_byte = 1e-10;
+    rates.move_down_seconds_per_byte = 2e-10;
+    rates.plan_seconds = 1e-8;
+    return rates;
+}
+
+fae::ModelShape round_shape() {
+    return {.rows = 2'000'000,
+            .dim = 16,
+            .row_bytes = 64,
+            .lookups_per_input = 10,
+            .features = 10,
+            .batch = 1000,
+            .dense_flops_per_input = 1e6,
+            .input_bytes = 100,
+            .inputs = 1'000'000};
+}
+
+// A thousand rows of a million have half of the look-ups.
+fae::AccessShape two_groups() { return {{{1000, 5e6}, {999'000, 5e6}}, 1e7}; }
+
+fae::BudgetOffer offer_of(std::uint64_t rows, double lookups, double inputs) {
+    return {rows * 64 + 1000, rows, rows * 64, {lookups, lookups, lookups}, {inputs, inputs, inputs}};
+}
+
+}  // namespace
+
+// Catches: repeated draws counted twice, a part of a group that is not in proportion.
+TEST_CASE("AccessShape: the different rows of a batch are as many as draws by the profile give") {
+    const fae::AccessShape shape{{{10, 5000}, {200, 4000}, {3000, 1000}}, 10000};
+    fae::Philox random(3);
+    constexpr int rounds = 400;
+    constexpr int draws = 500;
+    double hot = 0;
+    double cold = 0;
+    for (int round = 0; round < rounds; ++round) {
+        std::set<std::uint64_t> rows;
+        for (int d = 0; d < draws; ++d) {
+            const double which = random.uniform();
+            rows.insert(which < 0.5   ? random.below(10)
+                        : which < 0.9 ? 10 + random.below(200)
+                                      : 210 + random.below(3000));
+        }
+        for (const std::uint64_t row : rows) (row < 110 ? hot : cold) += 1.0 / rounds;
+    }
+    CHECK(shape.share(0, 110) == doctest::Approx(0.7));
+    CHECK(shape.touched(0, 110, draws, 0.7) == doctest::Approx(hot).epsilon(0.02));
+    CHECK(shape.touched(110, 3210, draws, 0.3) == doctest::Approx(cold).epsilon(0.02));
+}
+
+// Catches: merged groups that lose rows or look-ups, an order other than that in which rows become hot.
+TEST_CASE("access_shape: its shares of look-ups are those that budgets buy") {
+    const fae::RowSpace space = oracle::random_space(6, 9000, 16, 4);
+    const oracle::Inputs inputs = oracle::random_inputs(space, 60000, 1, 4);
+    fae::AccessProfiler<> profiler(space);
+    profiler.add(fae::seq, inputs.bags());
+    const fae::AccessProfile<> profile = profiler.finish();
+    const fae::AccessShape shape = fae::access_shape(fae::seq, profile, 64);
+    CHECK(shape.lookups == static_cast<double>(profile.accesses()));
+    std::vector<std::uint64_t> budgets;
+    for (std::uint64_t part = 20; part > 0; --part) budgets.push_back(space.rows() * 66 / part);
+    for (const fae::BudgetPoint& point : fae::budget_curve(fae::seq, profile, 64, budgets)) {
+        CAPTURE(point.hot_rows);
+        const double share = static_cast<double>(point.hot_lookups) / static_cast<double>(profile.accesses());
+        CHECK(std::fabs(shape.share(0, static_cast<double>(point.hot_rows)) - share) < 0.01);
+    }
+}
+
+// Catches: a cache that is credited to rows that do not fit it, or not to those that do.
+TEST_CASE("forecast: look-ups spread evenly take what was measured, skewed ones less") {
+    fae::ModelShape shape = round_shape();
+    const fae::MachineRates rates = round_rates();
+    const double rows = 1073741824.0 / 64;
+    shape.rows = static_cast<std::uint64_t>(rows);
+    const fae::AccessShape even{{{rows, 1e9}}, 1e9};
+    const fae::AccessShape skewed{{{1000, 9e8}, {rows - 1000, 1e8}}, 1e9};
+    const auto gather = [&](const fae::AccessShape& access) {
+        return fae::forecast(rates, shape, access, offer_of(0, 0, 0))[0].of(Resource::gather);
+    };
+    CHECK(gather(even) == doctest::Approx(1000 * 10 * 10e-9));
+    CHECK(gather(skewed) == doctest::Approx(1000 * 10 * (0.9 * 1e-9 + 0.1 * 10e-9)).epsilon(0.01));
+}
+
+TEST_CASE("forecast: on the host the times of a step add up") {
+    const auto all = fae::forecast(round_rates(), round_shape(), two_groups(), offer_of(1000, 0.5, 0.25));
+    REQUIRE(all.size() == 4);
+    CHECK(all[0].name == "all-home");
+    CHECK(all[1].name == "static");
+    CHECK(all[2].name == "all-slots");
+    CHECK(all[3].name == "lookahead");
+    for (const fae::PlacementForecast& one : all) {
+        CAPTURE(one.name);
+        double sum = 0;
+        double longest = 0;
+        for (const double seconds : one.seconds) {
+            CHECK(seconds >= 0);
+            sum += seconds;
+            longest = std::max(longest, seconds);
+        }
+        CHECK(one.step_seconds == doctest::Approx(sum));
+        CHECK(one.samples_per_second == doctest::Approx(1000 / sum));
+        CHECK(one.of(one.bottleneck) == longest);
+        CHECK(one.of(Resource::dense) == doctest::Approx(1e-3));
+        CHECK(one.of(Resource::load) == doctest::Approx(1e-4));
+    }
+    CHECK(all[0].fast_bytes == 0);
+    CHECK(all[1].fast_bytes == 64000);
+    CHECK(all[2].fast_bytes == 128'000'000);
+    CHECK(all[0].fits);
+    CHECK(all[1].fits);
+    CHECK_FALSE(all[2].fits);
+    CHECK(all[3].fits);
+    // Moves: all 1,000 hot rows up, then those that a cold segment changed; both hot segments down.
+    CHECK(all[1].of(Resource::synchronise) ==
+          doctest::Approx((2000 * 64e-10 + 2000 * 128e-10) / 1000).epsilon(0.001));
+    // A quarter of the inputs, all in cached rows, at 3 ns; the others at home at 4 ns and more.
+    const double scatter = all[1].of(Resource::scatter);
+    CHECK(scatter > 10000 * (0.25 * 3e-9 + 0.75 * 4e-9));
+    CHECK(scatter < 10000 * (0.25 * 3e-9 + 0.75 * 40e-9));
+}
+
+// Catches: poles that add up where they overlap, or overlap where they must be waited for.
+TEST_CASE("forecast: beside a device look-ahead takes its longest pole, the others the sum") {
+    fae::MachineRates rates = round_rates();
+    fae::DeviceRates device;
+    device.gather_bandwidth = 1e12;
+    device.link_up = 1e9;
+    device.link_down = 2e9;
+    device.host_gather = 4e9;
+    device.host_scatter = 4e9;
+    device.launch_seconds = 1e-6;
+    device.dense = {{1e6, 1000, 1e-4}};
+    rates.device = device;
+    const auto all = fae::forecast(rates, round_shape(), two_groups(), offer_of(1000, 0.5, 0.25));
+    const double computing = 1e-4 + 1e-6 + all[3].of(Resource::device_memory);
+    CHECK(all[3].overlaps);
+    CHECK(all[3].of(Resource::link_up) > computing);
+    CHECK(all[3].step_seconds == all[3].of(Resource::link_up));
+    CHECK(all[3].bottleneck == Resource::link_up);
+    // About 5,000 cold rows of 64 bytes a step.
+    CHECK(all[3].of(Resource::link_up) == doctest::Approx(5000 * 64 / 1e9).epsilon(0.03));
+    CHECK(all[2].step_seconds == doctest::Approx(computing));
+    CHECK(all[0].step_seconds ==
+          doctest::Approx(computing + all[0].of(Resource::link_up) + all[0].of(Resource::link_down)));
+    CHECK(all[1].step_seconds < all[0].step_seconds);
+    CHECK(all[1].step_seconds > all[2].step_seconds);
+    // With a fast link the cold rows are free.
+    rates.device->link_up = rates.device->link_down = 1e13;
+    rates.device->host_gather = rates.device->host_scatter = 1e13;
+    const auto fast = fae::forecast(rates, round_shape(), two_groups(), offer_of(1000, 0.5, 0.25));
+    CHECK(fast[3].step_seconds == doctest::Approx(computing));
+    CHECK(fast[3].bottleneck == Resource::dense);
+}
+
+// Catches: a static placement that pays at home for inputs that are hot.
+TEST_CASE("forecast: all rows hot is as fast as all rows in slots, but for what synchronising takes") {
+    fae::MachineRates rates = round_rates();
+    for (fae::RowCosts& costs : rates.rows) costs.scatter_fast = costs.scatter;
+    const auto all = fae::forecast(rates, round_shape(), two_groups(), offer_of(1'000'000, 1, 1));
+    CHECK(all[1].step_seconds - all[1].of(Resource::synchronise) == doctest::Approx(all[2].step_seconds));
+    CHECK(all[1].of(Resource::synchronise) > 0);
+}
+
+TEST_CASE("forecast: rates without what the shape needs are refused") {
+    fae::MachineRates rates = round_rates();
+    rates.dense.clear();
+    CHECK_THROWS_AS((void)fae::forecast(rates, round_shape(), two_groups(), offer_of(1, 0, 0)),
+                    fae::ContractError);
+    rates = round_rates();
+    rates.rows.clear();
+    CHECK_THROWS_AS((void)fae::forecast(rates, round_shape(), two_groups(), offer_of(1, 0, 0)),
+                    fae::ContractError);
+}
+
+TEST_CASE("dense_seconds: between batch sizes in proportion, for another model by its operations") {
+    const std::vector<fae::DenseCost> costs{{1e6, 1000, 1e-3}, {1e6, 4000, 3e-3}, {1e8, 1000, 0.2}};
+    CHECK(fae::dense_seconds(costs, 1e6, 1000) == doctest::Approx(1e-3));
+    CHECK(fae::dense_seconds(costs, 1e6, 2500) == doctest::Approx(2e-3));
+    CHECK(fae::dense_seconds(costs, 1e6, 500) == doctest::Approx(0.5e-3));
+    CHECK(fae::dense_seconds(costs, 1e6, 8000) == doctest::Approx(6e-3));
+    CHECK(fae::dense_seconds(costs, 2e6, 1000) == doctest::Approx(2e-3));
+    CHECK(fae::dense_seconds(costs, 0.5e8, 1000) == doctest::Approx(0.1));
+}

@@ -41,7 +41,11 @@ struct Claim {
     explicit Claim(const fae::RowSpace& space) : inner(space) {}
     void add(const fae::Seq&, const fae::RowSpace&, const fae::Bags<std::uint32_t>&,
              fae::Span<const std::uint64_t>) {}
-    fae::Buffer<std::uint32_t, fae::PageSpace> take() { return inner.take(); }
+    [[nodiscard]] Claim fresh(const fae::RowSpace& space) const { return Claim(space); }
+    fae::AccessProfile<> profile(const fae::RowSpace& space, const std::vector<std::uint64_t>& accesses,
+                                 std::uint64_t counted, std::uint64_t seen) {
+        return inner.profile(space, accesses, counted, seen);
+    }
 };
 
 }  // namespace

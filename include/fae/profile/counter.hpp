@@ -25,20 +25,23 @@
 #include "fae/core/types.hpp"
 #include "fae/memory/buffer.hpp"
 #include "fae/memory/space.hpp"
+#include "fae/profile/access_profile.hpp"
 
 namespace fae::inline FAE_ABI {
 
 /// What AccessProfiler counts with. add(exec, space, bags, lookups) adds whole batches, `lookups` being their
-/// number per feature; take() gives the counts and leaves the counter empty. No count may exceed `max_count`;
-/// the profiler sees to it.
+/// number per feature; fresh(space) is a counter of the same kind that has seen nothing; profile(space,
+/// accesses of each table, inputs counted, inputs seen) gives what was counted and leaves the counter empty.
+/// No table may get more than `max_count` look-ups; the profiler sees to it.
 template <class C>
 concept AccessCounter = requires(C& counter, const RowSpace& space, const Bags<std::uint32_t>& bags,
-                                 Span<const std::uint64_t> lookups) {
+                                 Span<const std::uint64_t> lookups, std::vector<std::uint64_t> accesses,
+                                 std::uint64_t inputs) {
     typename C::count_type;
     { C::max_count } -> std::convertible_to<std::uint64_t>;
-    C(space);
     counter.add(seq, space, bags, lookups);
-    { counter.take() } -> std::same_as<Buffer<typename C::count_type, PageSpace>>;
+    { counter.fresh(space) } -> std::same_as<C>;
+    counter.profile(space, accesses, inputs, inputs);
 };
 
 namespace detail {
@@ -135,7 +138,13 @@ requires(std::same_as<Count, std::uint32_t> || std::same_as<Count, std::uint64_t
         }
     }
 
-    [[nodiscard]] Buffer<Count, PageSpace> take() { return std::move(counts_); }
+    [[nodiscard]] ExactCounter fresh(const RowSpace& space) const { return ExactCounter(space); }
+
+    /// The counts of all that was added. The counter must not be added to any more.
+    [[nodiscard]] AccessProfile<Count> profile(RowSpace space, std::vector<std::uint64_t> table_accesses,
+                                               std::uint64_t inputs_counted, std::uint64_t inputs_seen) {
+        return {std::move(space), std::move(counts_), std::move(table_accesses), inputs_counted, inputs_seen};
+    }
 
   private:
     static constexpr std::size_t block_lookups = std::size_t{1} << 20;

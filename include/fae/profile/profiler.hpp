@@ -20,7 +20,6 @@
 #include "fae/core/rank_bitmap.hpp"
 #include "fae/core/row_space.hpp"
 #include "fae/core/types.hpp"
-#include "fae/profile/access_profile.hpp"
 #include "fae/profile/counter.hpp"
 #include "fae/profile/sampled.hpp"
 #include "fae/profile/select_inputs.hpp"
@@ -35,6 +34,10 @@ class AccessProfiler {
     using count_type = typename Counter::count_type;
 
     explicit AccessProfiler(RowSpace space) : space_(std::move(space)), counter_(space_) {
+        table_accesses_.assign(space_.table_count(), 0);
+    }
+    /// Counts with a counter that has seen nothing: a sketch of some size, say.
+    AccessProfiler(RowSpace space, Counter counter) : space_(std::move(space)), counter_(std::move(counter)) {
         table_accesses_.assign(space_.table_count(), 0);
     }
 
@@ -80,13 +83,15 @@ class AccessProfiler {
     [[nodiscard]] const RowSpace& space() const { return space_; }
     [[nodiscard]] std::uint64_t inputs_seen() const { return inputs_seen_; }
     [[nodiscard]] std::uint64_t inputs_counted() const { return inputs_counted_; }
+    [[nodiscard]] Counter& counter() { return counter_; }
+    [[nodiscard]] const Counter& counter() const { return counter_; }
 
-    /// The profile of all that was added. The profiler starts again from nothing.
+    /// The profile of all that was added: an AccessProfile of exact counts, a SketchProfile of a sketch's.
+    /// The profiler starts again from nothing.
     /// @throws std::bad_alloc: what was added is still there
-    [[nodiscard]] AccessProfile<count_type> finish() {
-        AccessProfiler next(space_);  // what may fail comes first: nothing is lost then
-        AccessProfile<count_type> profile(std::move(space_), counter_.take(), std::move(table_accesses_),
-                                          inputs_counted_, inputs_seen_);
+    [[nodiscard]] auto finish() {
+        AccessProfiler next(space_, counter_.fresh(space_));  // what may fail comes first: nothing is lost
+        auto profile = counter_.profile(space_, table_accesses_, inputs_counted_, inputs_seen_);
         *this = std::move(next);
         return profile;
     }

@@ -33,6 +33,21 @@ void check_law(const LawCase& c, const std::vector<std::size_t>& thread_counts) 
     CHECK(train_with(c, data, all_slots, 1).digest == home.digest);
     CHECK(train_with(c, data, hot, 1).digest == home.digest);
     CHECK(train_with(c, data, hot, 1, SyncExtent::whole).digest == home.digest);
+    // A window of nothing, of some rows and of all, beside the schedule's hot set, none and another one.
+    const std::uint64_t rows = data.hot_set().rows();
+    const HotSet none = HotSet::none(rows);
+    const HotSet other =
+        HotSet::from_predicate(seq, rows, [&](RowId row) { return (row + c.seed) % 3 == 0; });
+    const HotSet* const residents[] = {&data.hot_set(), &none, &other};
+    for (std::uint64_t k = 0; k < 3; ++k) {
+        const HotSet& resident = *residents[(k + c.seed + c.epochs) % 3];
+        const std::uint64_t window = k == 0 ? 0 : k == 1 ? 1 + (rows + c.batch) / 7 : rows - resident.size();
+        const std::uint64_t lookahead = k == 0 ? 64 : 1 + (c.seed + rows + c.batch) % 5;
+        const std::size_t threads = thread_counts.empty() ? 1 : thread_counts[k % thread_counts.size()];
+        CAPTURE(k);
+        CHECK(train_with(c, data, lookahead_placement(c, resident, window, lookahead), threads).digest ==
+              home.digest);
+    }
     for (const std::size_t threads : thread_counts) {
         CHECK(train_with(c, data, all_home, threads).digest == home.digest);
         CHECK(train_with(c, data, all_slots, threads).digest == home.digest);

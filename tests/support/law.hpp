@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fae/core/threads.hpp"
@@ -18,6 +19,7 @@
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
 #include "fae/table/hot_cold_table.hpp"
+#include "fae/table/lookahead_placement.hpp"
 #include "fae/table/static_placement.hpp"
 #include "support/law_case.hpp"
 #include "support/plain_trainer.hpp"
@@ -51,7 +53,7 @@ LawRun train_with(const LawCase& c, const fae::PackedDataset& data, P placement,
                   std::vector<PlainBatch>* record = nullptr) {
     fae::Threads threads(thread_count);
     const auto exec = fae::par(threads);
-    fae::HotColdTable<float, P> table(data.shape().row_space(c.dim), c.optimizer, placement);
+    fae::HotColdTable<float, P> table(data.shape().row_space(c.dim), c.optimizer, std::move(placement));
     table.initialise(exec, c.seed);
     fae::Dlrm<float> model(c.shape(), c.batch, c.seed, c.optimizer);
     fae::DlrmTrainer<P> trainer(table, model);
@@ -76,6 +78,15 @@ LawRun train_with(const LawCase& c, const fae::PackedDataset& data, P placement,
     run.rows_moved += table.write_back(exec, extent).rows;
     run.digest = fae::weights_digest(exec, table, model);
     return run;
+}
+
+/// A look-ahead placement for a case: `window` slots beside those of `resident`.
+inline fae::LookaheadPlacement<> lookahead_placement(const LawCase& c, const fae::HotSet& resident,
+                                                     std::uint64_t window, std::uint64_t lookahead) {
+    return {resident,
+            {.window = window,
+             .lookahead = lookahead,
+             .most_lookups = c.batch * c.feature_table.size() * c.most_per_bag}};
 }
 
 /// The digest that the plain trainer ends with on these batches.

@@ -126,6 +126,7 @@
 #include "fae/trace/format.hpp"
 #include "fae/trace/metrics.hpp"
 #include "fae/trace/progress.hpp"
+#include "fae/trace/trace.hpp"
 #include "fae/version.hpp"
 
 #if defined(__CUDACC__)

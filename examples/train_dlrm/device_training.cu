@@ -21,7 +21,7 @@ constexpr std::uint64_t steps_between_losses = 64;
 void require_device() { static_cast<void>(fae::cuda::current_device()); }
 
 TrainingResult train_on_device(const Executor& exec, const Options& options, const Prepared& prepared,
-                               fae::Metrics& metrics) {
+                               fae::Metrics& metrics, fae::Trace*) {
     using fae::cuda::DeviceSpace;
     using fae::cuda::PinnedSpace;
     const auto run = [&](auto placement) {
@@ -35,6 +35,8 @@ TrainingResult train_on_device(const Executor& exec, const Options& options, con
             return run(fae::AllHome<PinnedSpace>());
         case Placement::all_slots:
             return run(fae::AllSlots<DeviceSpace>());
+        case Placement::lookahead:
+            throw UsageError("--placement lookahead: on the CPU only, expected another with --device cuda");
         case Placement::static_hot:
             break;
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "fae/trace/metrics.hpp"
+#include "fae/trace/trace.hpp"
 #include "options.hpp"
 #include "preparation.hpp"
 #include "training.hpp"
@@ -23,8 +24,10 @@ void require_device();
 
 /// As the host's sessions, with rows in device memory where the placement puts them in the fast tier, and the
 /// dense model on the device.
+/// @param trace  null: nothing is traced
 /// @throws CudaError, and as train()
 [[nodiscard]] TrainingResult train_on_device(const Executor& exec, const Options& options,
-                                             const Prepared& prepared, fae::Metrics& metrics);
+                                             const Prepared& prepared, fae::Metrics& metrics,
+                                             fae::Trace* trace);
 
 }  // namespace train_dlrm

@@ -15,6 +15,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "console.hpp"
 #include "device_training.hpp"
@@ -24,8 +25,10 @@
 #include "fae/io/fae_file.hpp"
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
+#include "fae/table/lookahead_placement.hpp"
 #include "fae/table/static_placement.hpp"
 #include "fae/trace/metrics.hpp"
+#include "fae/trace/trace.hpp"
 #include "host_session.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -37,9 +40,9 @@ namespace {
 using namespace train_dlrm;
 
 TrainingResult train_on_host(const Executor& exec, const Options& options, const Prepared& prepared,
-                             fae::Metrics& metrics) {
+                             fae::Metrics& metrics, fae::Trace* trace) {
     const auto run = [&](auto placement) {
-        HostSession session(exec, options, prepared.shape, prepared.data, std::move(placement));
+        HostSession session(exec, options, prepared.shape, prepared.data, std::move(placement), trace);
         return with_policy(options, [&](auto policy) {
             return train(session, options, prepared.data, std::move(policy), metrics, 1);
         });
@@ -50,22 +53,25 @@ TrainingResult train_on_host(const Executor& exec, const Options& options, const
         case Placement::all_slots:
             return run(fae::all_slots);
         case Placement::static_hot:
+            return run(fae::static_placement(prepared.data.hot_set()));
+        case Placement::lookahead:
             break;
     }
-    return run(fae::static_placement(prepared.data.hot_set()));
+    const fae::LookaheadFit fit = fit_of(exec, options, prepared.data);
+    return run(fae::LookaheadPlacement<>(fit.resident(prepared.data), fit.options));
 }
 
 TrainingResult train_as_asked(const Executor& exec, const Options& options, const Prepared& prepared,
-                              fae::Metrics& metrics) {
+                              fae::Metrics& metrics, fae::Trace* trace) {
 #if defined(FAE_EXAMPLES_WITH_CUDA)
-    if (options.device == Device::cuda) return train_on_device(exec, options, prepared, metrics);
+    if (options.device == Device::cuda) return train_on_device(exec, options, prepared, metrics, trace);
 #endif
-    return train_on_host(exec, options, prepared, metrics);
+    return train_on_host(exec, options, prepared, metrics, trace);
 }
 
 // A run of hours must not end with a file that cannot be written.
 void check_writable(const Options& options) {
-    for (const std::string& path : {options.json, options.report, options.pack}) {
+    for (const std::string& path : {options.json, options.report, options.trace, options.pack}) {
         if (!path.empty()) fae::AtomicFile(path).abandon();
     }
     if (options.save.empty()) return;
@@ -91,11 +97,14 @@ void run(const Options& options) {
         const fae::ScopedSeconds timer(metrics, fae::Phase::pack);
         fae::write_fae_file(exec, options.pack, prepared.data);
     }
-    const TrainingResult result = train_as_asked(exec, options, prepared, metrics);
+    std::optional<fae::Trace> trace;
+    if (!options.trace.empty()) trace.emplace();
+    const TrainingResult result = train_as_asked(exec, options, prepared, metrics, trace ? &*trace : nullptr);
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
     const Run done{options, prepared, result, metrics, wall.count()};
     if (!options.json.empty()) write_json(options.json, done);
     if (!options.report.empty()) write_report(options.report, done);
+    if (trace) write_text(options.trace, trace->json());
     std::cout << summary(done);
     if (!options.report.empty()) std::cout << "report: " << options.report << '\n';
 }

@@ -13,7 +13,8 @@ namespace train_dlrm {
 
 namespace {
 
-const std::map<std::string, Placement> placements{{"static", Placement::static_hot},
+const std::map<std::string, Placement> placements{{"lookahead", Placement::lookahead},
+                                                  {"static", Placement::static_hot},
                                                   {"all-home", Placement::all_home},
                                                   {"all-slots", Placement::all_slots}};
 const std::map<std::string, fae::Order> orders{{"fae", fae::Order::fae}, {"shuffled", fae::Order::shuffled}};
@@ -35,12 +36,19 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     check(o.pack.empty() || o.unpack.empty(), "--pack and --unpack, expected one of them");
     check(o.json.empty() || (o.json != o.report && o.json != o.pack), "--json: the file of another output");
     check(o.report.empty() || o.report != o.pack, "--report: the file of another output");
+    check(o.trace.empty() || (o.trace != o.json && o.trace != o.report && o.trace != o.pack),
+          "--trace: the file of another output");
+    check(o.placement == Placement::lookahead || (!o.window && !o.lookahead),
+          std::string(o.window ? "--window" : "--lookahead") + " with --placement " + o.placement_name() +
+              ", expected --placement lookahead");
     check(has_decay_start == has_decay_steps, "--decay-start and --decay-steps, expected both or neither");
     check(std::isfinite(o.lr) && o.lr >= 0 && o.lr <= double{std::numeric_limits<float>::max()},
           "--lr: expected a finite number of at least 0");
     check(!has_decay_start || o.decay_start >= o.warmup,
           "--decay-start: expected at least the steps of --warmup");
     check(o.decay_steps <= ~o.decay_start, "--decay-steps: expected an end within 64 bits");
+    check(o.device == Device::cpu || o.placement != Placement::lookahead,
+          "--placement lookahead: on the CPU only, expected another with --device cuda");
 }
 
 }  // namespace
@@ -51,8 +59,10 @@ const char* Options::optimizer_name() const { return fae::optimizer_name(optimiz
 
 std::optional<Options> parse_options(int argc, char** argv) {
     Options o;
-    std::string placement = "static";
-    std::string order = "fae";
+    std::string placement = "lookahead";
+    std::string window = "auto";
+    std::string lookahead = "auto";
+    std::string order = "shuffled";
     std::string optimizer = "sgd";
     std::string rate = "adaptive";
     std::string device = "cpu";
@@ -70,10 +80,17 @@ std::optional<Options> parse_options(int argc, char** argv) {
     app.add_option("--budget", budget,
                    "bytes of the fast tier: 256MiB, 0, or 10% of the model's rows [256MiB]")
         ->group("Placement");
-    app.add_option("--placement", placement, "where rows live: static, all-home, all-slots")
+    app.add_option("--placement", placement, "where rows live: lookahead, static, all-home, all-slots")
         ->capture_default_str()
         ->group("Placement");
-    app.add_option("--order", order, "of mini-batches: fae (cold and hot segments), shuffled")
+    app.add_option("--window", window,
+                   "bytes of the budget for rows that coming batches need: auto, 16MiB, 0, or 10% of it")
+        ->capture_default_str()
+        ->group("Placement");
+    app.add_option("--lookahead", lookahead, "batches that are planned ahead: auto, or 1 to 1024")
+        ->capture_default_str()
+        ->group("Placement");
+    app.add_option("--order", order, "of mini-batches: shuffled, fae (cold and hot segments)")
         ->capture_default_str()
         ->group("Placement");
     app.add_option("--rate", rate, "percent of the batches in a segment: adaptive, or 1 to 100")
@@ -104,6 +121,7 @@ std::optional<Options> parse_options(int argc, char** argv) {
 
     app.add_option("--json", o.json, "write the run's figures here")->group("Output");
     app.add_option("--report", o.report, "write an HTML report here")->group("Output");
+    app.add_option("--trace", o.trace, "write what ran when here, as Chrome trace events")->group("Output");
     app.add_option("--pack", o.pack, "write the classified data set here, then train")->group("Output");
     app.add_option("--save", o.save, "write the trained model into this folder, one .npy a table and layer")
         ->group("Output");
@@ -124,6 +142,15 @@ std::optional<Options> parse_options(int argc, char** argv) {
         o.fixed_rate = percent;
     }
     if (!budget.empty()) o.budget = Size::parse(budget);
+    if (window != "auto") o.window = Size::parse(window);
+    if (lookahead != "auto") {
+        std::uint64_t batches = 0;
+        check(whole_number(lookahead).empty() && lookahead.size() <= 4,
+              "--lookahead: " + lookahead + ", expected auto or 1 to 1024");
+        for (const char digit : lookahead) batches = batches * 10 + static_cast<std::uint64_t>(digit - '0');
+        check(batches >= 1 && batches <= 1024, "--lookahead: " + lookahead + ", expected auto or 1 to 1024");
+        o.lookahead = batches;
+    }
     o.device = device == "cuda" ? Device::cuda : Device::cpu;
     o.tf32 = precision == "tf32";
     check(o.device == Device::cpu || built_with_cuda, "--device cuda: built without CUDA");

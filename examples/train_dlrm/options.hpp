@@ -20,19 +20,19 @@ struct UsageError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// A size in bytes, or a share of the model's row bytes.
+/// A size in bytes, or a share of a whole: the model's row bytes, or the budget.
 struct Size {
     double value = 0;
     bool is_percent = false;
 
-    /// The bytes that this is of a model with `row_bytes` bytes of rows.
-    [[nodiscard]] std::uint64_t of(std::uint64_t row_bytes) const;
+    /// The bytes that this is of a whole.
+    [[nodiscard]] std::uint64_t of(std::uint64_t whole_bytes) const;
     /// From 0, 4096B, 64KiB, 256MiB, 1.5GiB or 10%.
     /// @throws UsageError otherwise
     [[nodiscard]] static Size parse(const std::string& text);
 };
 
-enum class Placement : std::uint8_t { static_hot, all_home, all_slots };
+enum class Placement : std::uint8_t { lookahead, static_hot, all_home, all_slots };
 enum class Device : std::uint8_t { cpu, cuda };
 
 /// Everything that the command line says. Where a packed file fixes an option, the optional ones tell "not
@@ -58,8 +58,10 @@ struct Options {
     std::string model = "rmc2";
     std::optional<std::uint32_t> dim;
     fae::OptimizerKind optimizer = fae::OptimizerKind::sgd;
-    Placement placement = Placement::static_hot;
-    fae::Order order = fae::Order::fae;
+    Placement placement = Placement::lookahead;
+    std::optional<Size> window;              // of the budget; none: automatic
+    std::optional<std::uint64_t> lookahead;  // none: automatic
+    fae::Order order = fae::Order::shuffled;
     std::optional<unsigned> fixed_rate;  // none: adaptive
     std::uint64_t batch = 1024;
     std::uint64_t epochs = 1;
@@ -74,6 +76,7 @@ struct Options {
     // What to write.
     std::string json;
     std::string report;
+    std::string trace;
     std::string pack;
     std::string save;
     std::string init;

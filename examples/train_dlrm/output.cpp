@@ -41,6 +41,22 @@ namespace {
     return evaluation.auc ? fae::format_significant(*evaluation.auc, 4) : "none: one class only";
 }
 
+[[nodiscard]] nlohmann::ordered_json json_of(const WindowFigures& window) {
+    nlohmann::ordered_json json;
+    json["bytes"] = window.bytes;
+    json["lookahead"] = window.lookahead;
+    json["resident_rows"] = window.resident_rows;
+    json["hot_lookups"] = window.counts.hot;
+    json["hits"] = window.counts.hits;
+    json["brought_lookups"] = window.counts.brought;
+    json["direct_lookups"] = window.counts.direct;
+    json["rows_in"] = window.counts.rows_in;
+    json["rows_out"] = window.counts.rows_out;
+    for (const auto& [cause, seconds] : window.stalls) json["stalls"][cause] = seconds;
+    json["planner_seconds"] = window.planner_seconds;
+    return json;
+}
+
 }  // namespace
 
 void write_json(const std::string& path, const Run& run) {
@@ -74,7 +90,11 @@ void write_json(const std::string& path, const Run& run) {
     json["precision"] = run.options.precision_name();
     json["threads"] = run.options.threads;
     json["version"] = fae::version;
-    const std::string text = json.dump(2) + "\n";
+    if (run.result.window) json["window"] = json_of(*run.result.window);
+    write_text(path, json.dump(2) + "\n");
+}
+
+void write_text(const std::string& path, const std::string& text) {
     fae::AtomicFile file(path);
     file.write({reinterpret_cast<const std::byte*>(text.data()), text.size()});
     file.commit();
@@ -119,6 +139,18 @@ std::string summary(const Run& run) {
     line("speed", fae::format_rate(samples_per_second(run), "samples"));
     line("moved", fae::format_bytes(static_cast<double>(run.metrics.bytes_to_fast)) + " to the fast tier, " +
                       fae::format_bytes(static_cast<double>(run.metrics.bytes_to_home)) + " to the homes");
+    if (const auto& window = run.result.window; window) {
+        const fae::LookaheadCounts& counts = window->counts;
+        const std::uint64_t all = counts.hot + counts.hits + counts.brought + counts.direct;
+        line("window", fae::format_bytes(static_cast<double>(window->bytes)) + ", " +
+                           std::to_string(window->lookahead) + " batches ahead, beside " +
+                           fae::group_digits(window->resident_rows) + " hot rows; " +
+                           fae::group_digits(counts.rows_in) + " rows came in, " +
+                           fae::group_digits(counts.rows_out) + " left");
+        line("served", "hot " + fae::format_percent(share(counts.hot, all)) + ", window " +
+                           fae::format_percent(share(counts.hits + counts.brought, all)) + ", at home " +
+                           fae::format_percent(share(counts.direct, all)));
+    }
     line("training loss", fae::format_significant(run.result.train_loss, 5));
     if (run.result.validation.inputs != 0) {
         line("validation", "loss " + fae::format_significant(run.result.validation.loss, 5) + ", AUC " +
@@ -167,6 +199,10 @@ void write_report(const std::string& path, const Run& run) {
         report.settings.push_back({name, value});
     };
     setting("placement", run.options.placement_name());
+    if (run.result.window) {
+        setting("window", fae::format_bytes(static_cast<double>(run.result.window->bytes)) + ", " +
+                              std::to_string(run.result.window->lookahead) + " batches ahead");
+    }
     setting("order", run.options.order_name());
     setting("rate", run.options.fixed_rate ? std::to_string(*run.options.fixed_rate) + " %" : "adaptive");
     setting("budget", fae::format_bytes(static_cast<double>(provenance.budget_bytes)));

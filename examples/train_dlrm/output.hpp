@@ -28,6 +28,9 @@ struct Run {
 void write_json(const std::string& path, const Run& run);
 /// @throws IoError
 void write_report(const std::string& path, const Run& run);
+/// Writes a file whole or not at all.
+/// @throws IoError
+void write_text(const std::string& path, const std::string& text);
 /// The closing table.
 [[nodiscard]] std::string summary(const Run& run);
 

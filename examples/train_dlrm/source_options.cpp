@@ -62,8 +62,8 @@ Size Size::parse(const std::string& text) {
     return {number * found->second, false};
 }
 
-std::uint64_t Size::of(std::uint64_t row_bytes) const {
-    const double bytes = is_percent ? value / 100.0 * static_cast<double>(row_bytes) : value;
+std::uint64_t Size::of(std::uint64_t whole_bytes) const {
+    const double bytes = is_percent ? value / 100.0 * static_cast<double>(whole_bytes) : value;
     return static_cast<std::uint64_t>(std::min(bytes, most_bytes));
 }
 

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "console.hpp"
 #include "fae/core/threads.hpp"
@@ -18,11 +20,25 @@
 #include "fae/models/metrics.hpp"
 #include "fae/report/training_sections.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
+#include "fae/schedule/lookahead_fit.hpp"
 #include "fae/table/hot_cold_table.hpp"
+#include "fae/table/lookahead_plan.hpp"
 #include "fae/trace/metrics.hpp"
 #include "options.hpp"
 
 namespace train_dlrm {
+
+/// What a look-ahead window did.
+struct WindowFigures {
+    std::uint64_t bytes = 0;          ///< of its slots
+    std::uint64_t resident_rows = 0;  ///< hot rows beside it
+    std::uint64_t lookahead = 0;
+    fae::LookaheadCounts counts;
+    std::uint64_t record_bytes = 0;  ///< of a row that moves
+    double planner_seconds = 0;
+    /// Seconds that training waited, by what it waited for.
+    std::vector<std::pair<std::string, double>> stalls;
+};
 
 /// What a training run ends with.
 struct TrainingResult {
@@ -30,6 +46,7 @@ struct TrainingResult {
     fae::Evaluation validation;
     fae::Evaluation test;
     std::string weights_digest;
+    std::optional<WindowFigures> window;
     std::uint64_t steps = 0;
     std::uint64_t trained_inputs = 0;
     fae::report::LossCurve losses;
@@ -50,6 +67,7 @@ struct StepLosses {
 ///   evaluate(columns)   predicts held-out inputs
 ///   write_back()        makes the homes current
 ///   digest(), save(folder)   what has been learnt
+///   window()            optional: what its look-ahead window did
 template <class S>
 concept Session = requires(S& session, fae::Heat heat, const fae::BatchRef& batch, float lr,
                            const fae::InputColumns& columns, const std::string& folder) {
@@ -138,7 +156,24 @@ TrainingResult train(S& session, const Options& options, const fae::PackedDatase
     fae::require_finite(result.steps, result.test.loss);
     result.weights_digest = session.digest();
     if (!options.save.empty()) session.save(options.save);
+    if constexpr (requires { session.window(); }) result.window = session.window();
+    if (result.window) {
+        const fae::LookaheadCounts& counts = result.window->counts;
+        metrics.add_moved(fae::Tier::fast, counts.rows_in, counts.rows_in * result.window->record_bytes);
+        metrics.add_moved(fae::Tier::home, counts.rows_out, counts.rows_out * result.window->record_bytes);
+    }
     return result;
+}
+
+/// The hot set and the window of --placement lookahead.
+template <fae::Executor E>
+fae::LookaheadFit fit_of(const E& exec, const Options& options, const fae::PackedDataset& data) {
+    fae::LookaheadFitOptions asked;
+    asked.batch = options.batch;
+    asked.order = options.order;
+    if (options.window) asked.window_bytes = options.window->of(data.provenance().budget_bytes);
+    asked.lookahead = options.lookahead;
+    return fae::fit_lookahead(exec, data, asked);
 }
 
 /// Calls run(policy) with the rate policy that the options ask for.

@@ -109,13 +109,16 @@ TEST_CASE("train_dlrm: a bad command line exits with 2 and names the option") {
     }
 }
 
-// Catches: an option of later work that is silently taken.
-TEST_CASE("train_dlrm: options of the look-ahead placement are a bad command line") {
+// Catches: a window or look-ahead that cannot be, or that no placement would look at, silently taken.
+TEST_CASE("train_dlrm: options of the look-ahead placement are checked") {
     for (const std::string option :
-         {"--placement lookahead", "--window 64MiB", "--lookahead auto", "--trace t.json"}) {
+         {"--window 64", "--window many", "--lookahead 0", "--lookahead 1025", "--lookahead -1",
+          "--lookahead 99999999999", "--placement static --window 1MiB",
+          "--placement all-slots --lookahead 2"}) {
         CAPTURE(option);
-        check_refused(train_dlrm("--synthetic small --inputs 100", option), 2, words(option)[0]);
+        check_refused(train_dlrm("--synthetic small --inputs 100", option), 2, "");
     }
+    check_refused(train_dlrm(quick, "--trace a.json --json a.json"), 2, "--trace");
 }
 
 #if !defined(FAE_EXAMPLES_WITH_CUDA)

@@ -27,13 +27,15 @@ std::set<std::string> keys(const nlohmann::json& object) {
 // Catches: a key that is missing, renamed or added, or a figure of another type.
 TEST_CASE("train_dlrm: --json holds exactly the figures of the contract") {
     const nlohmann::json json = figures(quick, "--budget 10%");
-    CHECK(keys(json) ==
-          std::set<std::string>{
-              "inputs",        "hot_inputs",      "lookups",        "hot_lookups", "rows",
-              "hot_rows",      "hot_bytes",       "budget_bytes",   "seconds",     "samples_per_second",
-              "train_loss",    "validation_loss", "validation_auc", "test_auc",    "bytes_to_fast",
-              "bytes_to_home", "weights_digest",  "placement",      "order",       "device",
-              "precision",     "threads",         "version"});
+    std::set<std::string> expected{
+        "inputs",        "hot_inputs",      "lookups",        "hot_lookups", "rows",
+        "hot_rows",      "hot_bytes",       "budget_bytes",   "seconds",     "samples_per_second",
+        "train_loss",    "validation_loss", "validation_auc", "test_auc",    "bytes_to_fast",
+        "bytes_to_home", "weights_digest",  "placement",      "order",       "device",
+        "precision",     "threads",         "version",        "window"};
+    CHECK(keys(json) == expected);
+    expected.erase("window");
+    CHECK(keys(figures(quick, "--budget 10% --placement static")) == expected);
     CHECK(keys(json["seconds"]) == std::set<std::string>{"read", "profile", "calibrate", "classify", "pack",
                                                          "train", "sync", "validation"});
     for (const auto& phase : json["seconds"].items()) {
@@ -47,8 +49,8 @@ TEST_CASE("train_dlrm: --json holds exactly the figures of the contract") {
     CHECK(json["validation_loss"] > 0);
     CHECK(json["validation_auc"] > 0);
     CHECK(json["test_auc"].is_null());
-    CHECK(json["placement"] == "static");
-    CHECK(json["order"] == "fae");
+    CHECK(json["placement"] == "lookahead");
+    CHECK(json["order"] == "shuffled");
     CHECK(json["device"] == "cpu");
     CHECK(json["precision"] == "fp32");
     CHECK(json["threads"] == 2);
@@ -122,28 +124,75 @@ TEST_CASE("train_dlrm: the budget is in bytes or a share of the rows with their 
 
 // Catches: an order that follows the placement's own rows, bytes that move without a second tier.
 TEST_CASE("train_dlrm: the hot set that shapes the order is the budget's, whatever the placement") {
-    const nlohmann::json resident = figures(quick, "--budget 10% --placement static");
+    const nlohmann::json resident = figures(quick, "--order fae --budget 10% --placement static");
     CHECK(resident["bytes_to_fast"] > 0);
     CHECK(resident["bytes_to_home"] > 0);
-    for (const std::string placement : {"all-home", "all-slots"}) {
+    for (const std::string placement : {"all-home", "all-slots", "lookahead"}) {
         CAPTURE(placement);
-        const nlohmann::json json = figures(quick, "--budget 10% --placement", placement);
+        const nlohmann::json json = figures(quick, "--order fae --budget 10% --placement", placement);
         for (const std::string key : {"hot_inputs", "hot_lookups", "hot_rows", "hot_bytes", "weights_digest",
                                       "train_loss", "validation_loss", "validation_auc"}) {
             CAPTURE(key);
             CHECK(json[key] == resident[key]);
         }
         CHECK(json["placement"] == placement);
-        CHECK(json["bytes_to_fast"] == 0);
-        CHECK(json["bytes_to_home"] == 0);
+        CHECK((json["bytes_to_fast"] == 0) == (placement != "lookahead"));
+        CHECK((json["bytes_to_home"] == 0) == (placement != "lookahead"));
     }
     // The full budget shapes the order: another budget is another order.
-    CHECK(figures(quick, "--budget 30%")["weights_digest"] != resident["weights_digest"]);
+    CHECK(digest(quick, "--order fae --budget 30%") != resident["weights_digest"]);
+}
+
+// Catches: figures of the window that do not add up, bytes that move unseen, a window or a look-ahead that is
+// given and not taken, a window that takes more than the budget.
+TEST_CASE("train_dlrm: the window's figures add up, and say what was asked for") {
+    const std::string options = quick + " --budget 20% --optimizer adagrad";
+    for (const std::string window : {"", "--window 0", "--window 640B --lookahead 3", "--window 50%",
+                                     "--window 100%", "--lookahead 2"}) {
+        CAPTURE(window);
+        const nlohmann::json json = figures(options, window);
+        const nlohmann::json& of = json["window"];
+        CHECK(keys(of) == std::set<std::string>{"bytes", "lookahead", "resident_rows", "hot_lookups", "hits",
+                                                "brought_lookups", "direct_lookups", "rows_in", "rows_out",
+                                                "stalls", "planner_seconds"});
+        CHECK(keys(of["stalls"]) == std::set<std::string>{"planner", "gather", "write_back"});
+        const auto number = [&](const char* key) { return of[key].get<std::uint64_t>(); };
+        CHECK(number("hot_lookups") + number("hits") + number("brought_lookups") + number("direct_lookups") ==
+              json["lookups"]);
+        CHECK(number("rows_in") <= number("brought_lookups"));
+        CHECK(number("rows_out") <= number("rows_in"));
+        CHECK(number("rows_in") - number("rows_out") <= number("bytes") / 128);
+        CHECK(number("bytes") + number("resident_rows") * 128 <= json["budget_bytes"]);
+        CHECK(json["bytes_to_fast"] == (number("rows_in") + number("resident_rows")) * 128);
+        CHECK((number("rows_in") == 0) == (window == "--window 0"));
+        if (window == "--window 0") CHECK(number("bytes") == 0);
+        if (window == "--window 640B --lookahead 3") CHECK(number("bytes") == 640);
+        if (window == "--window 640B --lookahead 3") CHECK(number("lookahead") == 3);
+        if (window == "--lookahead 2") CHECK(number("lookahead") == 2);
+        if (window == "--window 100%") CHECK(number("resident_rows") == 0);
+    }
+}
+
+// Catches: a trace that is not written, is no JSON, or lacks who worked.
+TEST_CASE("train_dlrm: --trace shows the planner, the moves of rows and the steps") {
+    const TemporaryFolder folder;
+    const nlohmann::json run = figures(quick, "--budget 10% --trace", folder / "trace.json");
+    const nlohmann::json trace = nlohmann::json::parse(read_bytes(folder / "trace.json"));
+    std::map<std::string, std::uint64_t> events;
+    for (const nlohmann::json& event : trace["traceEvents"]) {
+        if (event["ph"] == "X") ++events[event["name"]];
+    }
+    const std::uint64_t steps = (run["inputs"].get<std::uint64_t>() + 63) / 64;
+    CHECK(events["step"] == steps);
+    CHECK(events["load"] == steps);
+    CHECK(events["plan"] == steps);
+    CHECK(events["gather"] > 0);
+    CHECK(events["write-back"] > 0);
 }
 
 // Catches: a last round without validation that halves the rate, or a split of no inputs that is evaluated.
 TEST_CASE("train_dlrm: without validation inputs adaptive means R(50)") {
-    const std::string options = quick + " --budget 30% --epochs 2 --validation 0";
+    const std::string options = quick + " --order fae --budget 30% --epochs 2 --validation 0";
     const nlohmann::json adaptive = figures(options);
     CHECK(adaptive["inputs"] == 1200);
     CHECK(adaptive["validation_loss"].is_null());
@@ -161,8 +210,8 @@ TEST_CASE("train_dlrm: every option that changes training changes the digest") {
     std::set<std::string> seen{plain};
     for (const std::string option :
          {"--seed 2", "--epochs 2", "--lr 0.2", "--warmup 5", "--decay-start 0 --decay-steps 5",
-          "--optimizer adagrad", "--optimizer rowwise-adagrad", "--order shuffled", "--rate 1",
-          "--validation 0.2", "--dim 8", "--sample 0.05"}) {
+          "--optimizer adagrad", "--optimizer rowwise-adagrad", "--order fae", "--order fae --rate 1",
+          "--validation 0.2", "--dim 8", "--order fae --sample 0.05"}) {
         CAPTURE(option);
         CHECK(seen.insert(digest(source, "--model small --batch 64", option)).second);
     }

@@ -43,7 +43,7 @@ TEST_CASE("train_dlrm: --save and --init are a round trip, equal bit for bit") {
         const std::string first = folder / "first";
         const std::string second = folder / "second";
         const std::string trained = digest(options, "--save", first);
-        for (const std::string placement : {"static", "all-home", "all-slots"}) {
+        for (const std::string placement : {"lookahead", "static", "all-home", "all-slots"}) {
             CAPTURE(placement);
             const std::string again =
                 digest(options, "--epochs 0 --placement", placement, "--init", first, "--save", second);

@@ -294,7 +294,7 @@ TEST_CASE("train_dlrm: the validation loss steers the adaptive rate, and no othe
     }
     const Log log(text);
     const Log other(contradicted);
-    const std::string options = criteo + " --validation 0.2 --epochs 8";
+    const std::string options = criteo + " --order fae --validation 0.2 --epochs 8";
     const nlohmann::json run = figures(log.option(), options);
     CHECK(run["hot_inputs"] == 80);
     const std::string expected = run["weights_digest"];

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The law through the program, the whole cross: optimizers x budgets x rates x orders x epochs, and in each of these 192
-# cases every placement with 1 to 8 threads, 4,608 runs. Not in CI: tests/programs/law_test.cpp runs a covering part.
+# cases every placement with 1 to 8 threads, 9,216 runs. Not in CI: tests/programs/law_test.cpp runs a covering part.
 #
 #   bash tests/programs/law_cross.sh build/release [JOBS]
 #
@@ -15,10 +15,10 @@ jobs=${2:-$(nproc)}
 # run_case OPTIONS...: all placements and thread counts of one case.
 run_case() {
   local placement threads found digests=()
-  for placement in all-home all-slots static; do
+  for placement in all-home all-slots static lookahead "lookahead --window 0" "lookahead --window 100% --lookahead 64"; do
     for threads in 1 2 3 4 5 6 7 8; do
       found=$("$train" --synthetic small --inputs 2000 --zipf 2.5 --model small --batch 100 "$@" \
-        --placement "$placement" --threads "$threads" | sed -n 's/^ *weights digest *//p')
+        --placement $placement --threads "$threads" | sed -n 's/^ *weights digest *//p')
       [[ $found =~ ^[0-9a-f]{16}$ ]] || { echo "FAILED $* --placement $placement --threads $threads"; return; }
       digests+=("$found")
     done

@@ -22,7 +22,13 @@ namespace {
 
 const std::string small_set = "--synthetic small --inputs 700 --zipf 2.5 --model small --batch 32";
 const std::vector<std::string> optimizers{"sgd", "adagrad", "rowwise-adagrad"};
-const std::vector<std::string> placements{"all-home", "all-slots", "static"};
+const std::vector<std::string> placements{"all-home",
+                                          "all-slots",
+                                          "static",
+                                          "lookahead",
+                                          "lookahead --window 0",
+                                          "lookahead --window 40% --lookahead 64",
+                                          "lookahead --window 100% --lookahead 1"};
 
 OptimizerKind kind_of(const std::string& name) {
     if (name == "adagrad") return OptimizerKind::adagrad;
@@ -39,8 +45,9 @@ TEST_CASE("train_dlrm: equal digests for every placement and 1 to 8 threads") {
     for (const std::string& optimizer : optimizers) {
         for (const std::string budget : {"0", "1%", "10%", "100%"}) {
             for (const std::string order :
-                 {"--rate 1", "--rate 25", "--rate 100", "--rate adaptive", "--order shuffled"}) {
-                const unsigned epochs = 1 + run / 3 % 2;
+                 {"--order fae --rate 1", "--order fae --rate 25", "--order fae --rate 100",
+                  "--order fae --rate adaptive", "--order shuffled"}) {
+                const unsigned epochs = 1 + run / static_cast<unsigned>(placements.size()) % 2;
                 const std::string options = small_set + " --optimizer " + optimizer + " --budget " + budget +
                                             " " + order + " --epochs " + std::to_string(epochs);
                 CAPTURE(options);
@@ -66,7 +73,7 @@ TEST_CASE("train_dlrm: equal digests for 1 to 8 threads on hot and cold batches 
     for (const std::string& optimizer : optimizers) {
         const std::string options =
             "--synthetic small --inputs 1500 --max-rows 40 --zipf 2.5 --model small --batch 300 --budget 20% "
-            "--optimizer " +
+            "--order fae --optimizer " +
             optimizer;
         const nlohmann::json one = figures(options, "--threads 1");
         CHECK(one["hot_inputs"] > 300);

@@ -42,6 +42,8 @@
 #include "fae/table/dirty_slots.hpp"
 #include "fae/table/placement.hpp"
 #include "fae/table/table_tiers.hpp"
+#include "fae/trace/metrics.hpp"
+#include "fae/trace/trace.hpp"
 
 namespace fae::inline FAE_ABI {
 
@@ -87,9 +89,12 @@ class HotColdTable : public TableTiers<T, P> {
     [[nodiscard]] Bags<Index> locate(const E& exec, std::uint64_t step, const Lookups<Index>& lookups,
                                      Span<Index> located) {
         const Span<const Index> values = lookups.bags.values();
-        const StepPlan plan = plan_step(exec, step, lookups, located);
+        const StepPlan plan = [&] {
+            const TraceScope scope(trace_, lanes_.plan, "plan", step);
+            return plan_step(exec, step, lookups, located);
+        }();
         const Bags<Index> bags = lookups.bags.with_values(Span<const Index>(located.data(), located.size()));
-        move_rows(exec, plan);
+        move_rows(exec, step, plan);
         if (plan.located) return bags;
         const bool same_slots =
             lookups.heat == Heat::hot && plan.route == Route::fast && is_own(lookups.hot_set);
@@ -188,6 +193,20 @@ class HotColdTable : public TableTiers<T, P> {
         this->mark(exec, rows);
     }
 
+    /// Seconds that locate() has moved rows for, each way.
+    struct MoveSeconds {
+        double leave = 0;
+        double bring = 0;
+    };
+    [[nodiscard]] const MoveSeconds& move_seconds() const { return move_seconds_; }
+    /// Traces planning and the moves of rows from here on; null: no longer.
+    void set_trace(Trace* trace) {
+        trace_ = trace;
+        if (trace != nullptr) {
+            lanes_ = {trace->lane("planner"), trace->lane("gather"), trace->lane("write-back")};
+        }
+    }
+
     /// Makes ready for batches of this kind: the tier that the placement serves them on becomes current.
     /// Nothing moves if it is.
     /// @exec seq, par; returns when done
@@ -273,6 +292,15 @@ class HotColdTable : public TableTiers<T, P> {
     using Tiers::slots_;
     using Tiers::space_;
 
+    struct Lanes {
+        std::uint32_t plan = 0;
+        std::uint32_t bring = 0;
+        std::uint32_t leave = 0;
+    };
+    MoveSeconds move_seconds_;
+    Trace* trace_ = nullptr;
+    Lanes lanes_;
+
     // The record that holds a row's current values.
     [[nodiscard]] Record authoritative(RowId row) {
         if (fast_is_newest()) {
@@ -313,18 +341,26 @@ class HotColdTable : public TableTiers<T, P> {
 
     // Lets rows leave their slots for home, then brings others there.
     template <Executor E>
-    void move_rows(const E& exec, const StepPlan& plan) {
+    void move_rows(const E& exec, std::uint64_t step, const StepPlan& plan) {
         constexpr std::size_t grain = 512;
-        for_chunks(exec, plan.leave.size(), grain, [&](std::size_t begin, std::size_t end) {
-            for (std::size_t i = begin; i < end; ++i) {
-                copy_record(slot_record(plan.leave[i].slot), home_record(plan.leave[i].row));
-            }
-        });
-        for_chunks(exec, plan.bring.size(), grain, [&](std::size_t begin, std::size_t end) {
-            for (std::size_t i = begin; i < end; ++i) {
-                copy_record(home_record(plan.bring[i].row), slot_record(plan.bring[i].slot));
-            }
-        });
+        if (!plan.leave.empty()) {
+            const TraceScope scope(trace_, lanes_.leave, "write-back", step);
+            const ScopedSeconds timer(move_seconds_.leave);
+            for_chunks(exec, plan.leave.size(), grain, [&](std::size_t begin, std::size_t end) {
+                for (std::size_t i = begin; i < end; ++i) {
+                    copy_record(slot_record(plan.leave[i].slot), home_record(plan.leave[i].row));
+                }
+            });
+        }
+        if (!plan.bring.empty()) {
+            const TraceScope scope(trace_, lanes_.bring, "gather", step);
+            const ScopedSeconds timer(move_seconds_.bring);
+            for_chunks(exec, plan.bring.size(), grain, [&](std::size_t begin, std::size_t end) {
+                for (std::size_t i = begin; i < end; ++i) {
+                    copy_record(home_record(plan.bring[i].row), slot_record(plan.bring[i].slot));
+                }
+            });
+        }
     }
 
     [[nodiscard]] Record slot_record(Slot slot) {

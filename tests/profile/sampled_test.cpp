@@ -95,6 +95,38 @@ TEST_CASE("sampler: every input and every pair of neighbours is drawn at the rat
     }
 }
 
+// Catches halves that share an input, lose one, or are of the wrong size; and a half that is no fair draw.
+TEST_CASE("sampler: the parts of a sample are disjoint, together are the sample, and are fair draws each") {
+    constexpr std::uint64_t inputs = 3000;
+    for (const double share : {0.0, 0.25, 0.5, 1.0}) {
+        for (const auto& sampler :
+             {fae::InputSampler::exact(inputs, 700, 5), fae::InputSampler::exact(inputs, inputs, 5),
+              fae::InputSampler::bernoulli(0.3, 5), fae::InputSampler::bernoulli(1, 5)}) {
+            const auto [first, second] = sampler.split(share);
+            const std::vector<bool> a = draw(first, inputs);
+            const std::vector<bool> b = draw(second, inputs);
+            const std::vector<bool> whole = draw(sampler, inputs);
+            bool fits = true;
+            for (std::size_t i = 0; i < inputs; ++i)
+                fits = fits && !(a[i] && b[i]) && (a[i] || b[i]) == whole[i];
+            CHECK(fits);
+            CHECK(std::fabs(static_cast<double>(ones(a)) - share * static_cast<double>(ones(whole))) <
+                  (sampler.total() == inputs ? 1.0 : 120.0));
+            CHECK(first.rate() + second.rate() == doctest::Approx(sampler.rate()));
+        }
+    }
+    // A part of a part, over seeds: every input at the rate, within five standard errors.
+    std::vector<double> drawn(100, 0);
+    for (std::uint64_t seed = 0; seed < 3000; ++seed) {
+        const auto part = fae::InputSampler::exact(100, 80, seed).split(0.5).second.split(0.5).second;
+        CHECK(part.rate() == doctest::Approx(0.2));
+        for (std::uint64_t i = 0; i < 100; ++i) drawn[i] += part.draws(i) ? 1 : 0;
+    }
+    for (const double d : drawn) CHECK(std::fabs(d / 3000 - 0.2) < 5 * std::sqrt(0.16 / 3000));
+    CHECK_THROWS_AS((void)fae::InputSampler().split(0.5), fae::ContractError);
+    CHECK_THROWS_AS((void)fae::InputSampler::bernoulli(0.5, 1).split(1.5), fae::ContractError);
+}
+
 // Catches rates out of range and totals that are outgrown.
 TEST_CASE("sampler: impossible samples are refused") {
     CHECK_THROWS_AS((void)fae::InputSampler::exact(10, 11, 1), fae::ContractError);

@@ -134,6 +134,6 @@
 #include "fae/trace/trace.hpp"
 #include "fae/version.hpp"
 
-#if defined(__CUDACC__)
+#if defined(__CUDACC__) && __has_include("fae/cuda/cuda.cuh")
 #include "fae/cuda/cuda.cuh"
 #endif

@@ -6,6 +6,7 @@
 #   add_subdirectory      from the source tree; tests, benchmarks and examples must stay out
 #   fetch_content         the same by FetchContent
 #   without_dependencies  as add_subdirectory, where neither Eigen nor zlib can be found
+#   without_cuda          from a prefix without fae::cuda, the program compiled by nvcc
 #   wrong_version         find_package must refuse other minor and major versions and unknown components
 cmake_minimum_required(VERSION 3.25)
 
@@ -66,6 +67,12 @@ endif()
 
 if(WAY STREQUAL "find_package")
   run("install" "${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${prefix}")
+  list(APPEND configure -D "fae_ROOT=${prefix}" -D "FAE_WANTED=${VERSION}")
+elseif(WAY STREQUAL "without_cuda")
+  set(parts "")
+  run("configuration without the backend" "${CMAKE_COMMAND}" -G "${GENERATOR}" -C "${INITIAL_CACHE}" -S "${ROOT}" -B "${WORK}/fae"
+    -D FAE_ENABLE_CUDA=OFF -D FAE_BUILD_TESTS=OFF -D FAE_BUILD_BENCH=OFF -D FAE_BUILD_EXAMPLES=OFF)
+  run("install" "${CMAKE_COMMAND}" --install "${WORK}/fae" --prefix "${prefix}")
   list(APPEND configure -D "fae_ROOT=${prefix}" -D "FAE_WANTED=${VERSION}")
 elseif(WAY STREQUAL "without_dependencies")
   set(parts "")

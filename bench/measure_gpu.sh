@@ -6,6 +6,7 @@
 #   bash bench/measure_gpu.sh build/cuda measured      # minutes; needs a GPU and, for the peer, a python3 with torch
 #   python3 bench/publish.py --measured measured       # makes bench/results/gpu_*.json of it, where the history is
 #
+# hot_step takes under two minutes, of which PyTorch's three variants most.
 # FAE_MEASURE in the environment names the parts to run: fae hot_step embedding_bag synchronise profile home_route.
 set -euo pipefail
 
@@ -24,9 +25,8 @@ for part in ${FAE_MEASURE:-fae hot_step embedding_bag synchronise profile home_r
   case $part in
     fae) "$build/bench/cuda/fae_bench" --json "$out/fae.json" ;;
     hot_step)
-      "$build/bench/cuda/dlrm_bench" --benchmark_filter=tf32 --benchmark_out="$out/hot_step.json" \
-        --benchmark_out_format=json
-      python3 "$here/peers/torch_dlrm.py" --precisions tf32 --out "$out/torch_dlrm.json" --ours "$out/hot_step.json"
+      "$build/bench/cuda/dlrm_bench" --benchmark_out="$out/hot_step.json" --benchmark_out_format=json
+      python3 "$here/peers/torch_dlrm.py" --seconds 0.5 --out "$out/torch_dlrm.json" --ours "$out/hot_step.json"
       ;;
     *) "$build/bench/cuda/${part}_bench" --benchmark_out="$out/$part.json" --benchmark_out_format=json ;;
   esac

@@ -30,6 +30,7 @@
 #include "fae/calibrate/threshold.hpp"
 #include "fae/classify/budget_classes.hpp"
 #include "fae/classify/hot_test.hpp"
+#include "fae/classify/input_selection.hpp"
 #include "fae/classify/input_share.hpp"
 #include "fae/classify/inputs.hpp"
 #include "fae/core/bags.hpp"

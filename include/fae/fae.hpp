@@ -111,6 +111,7 @@
 #include "fae/report/svg.hpp"
 #include "fae/report/training_sections.hpp"
 #include "fae/schedule/batch_loader.hpp"
+#include "fae/schedule/batch_memory.hpp"
 #include "fae/schedule/batch_prefetcher.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
 #include "fae/schedule/lookahead_fit.hpp"

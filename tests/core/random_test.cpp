@@ -133,6 +133,20 @@ TEST_CASE("Permutation: is a bijection with its inverse, for every size") {
 }
 
 // Catches orders that prefer some places, or tie neighbours together.
+// Would catch a walk that ends early or goes on, and a place that is written by another's walk.
+TEST_CASE("Permutation: fill gives what its positions give one by one") {
+    for (const std::uint64_t n : {1u, 2u, 5u, 64u, 255u, 1000u, 4097u, 70'000u}) {
+        const Permutation order(n, 7, n);
+        for (const std::uint64_t first : {std::uint64_t{0}, n / 3, n - 1}) {
+            std::vector<std::uint64_t> filled(static_cast<std::size_t>(n - first));
+            order.fill(first, filled);
+            bool equal = true;
+            for (std::uint64_t i = first; i < n; ++i) equal = equal && filled[i - first] == order(i);
+            CHECK(equal);
+        }
+    }
+}
+
 TEST_CASE("Permutation: over seeds, every element comes to every place alike, alone and in pairs") {
     constexpr std::uint64_t n = 12;
     std::vector<std::uint64_t> places(n * n);

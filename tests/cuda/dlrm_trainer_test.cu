@@ -202,6 +202,46 @@ TEST_CASE("cuda trainer: a batch's memory may be used again when step returns") 
     CHECK(equal_bits(kept.everything(), reused.everything()));
 }
 
+// Catches memory that is laid out otherwise than the step reads it, and memory that is loaded into while the
+// copy of the batch before is still under way.
+TEST_CASE("cuda trainer: batches in its pinned memory give the bits of others, whenever they are loaded") {
+    for (const std::size_t bag_size : {std::size_t{1}, std::size_t{0}}) {
+        const std::vector<HostBatch> list = batches(bag_size);
+        Run plain(OptimizerKind::adagrad);
+        Run staged(OptimizerKind::adagrad);
+        std::vector<gpu::PinnedBatch> memory;
+        for (int i = 0; i < 2; ++i) memory.push_back(staged.trainer.pinned_batch());
+        for (std::size_t s = 0; s < 3 * list.size(); ++s) {
+            const LoadedBatch& batch = list[s % list.size()].loaded;
+            plain.step(s, list[s % list.size()]);
+            gpu::PinnedBatch& to = memory[s % memory.size()];
+            const Bags<std::uint32_t>& bags = batch.lookups.bags;
+            const BatchColumns columns =
+                to.columns({batch.size(), shape.dense_features, bags.lookups(), bags.offsets().size()});
+            std::copy(batch.labels.begin(), batch.labels.end(), columns.labels.begin());
+            for (std::size_t r = 0; r < batch.size(); ++r) {
+                float* const row = columns.dense.row(r);
+                std::fill(std::copy_n(batch.dense.row(r), shape.dense_features, row),
+                          row + columns.dense.stride(), 0.0f);
+            }
+            std::copy(bags.values().begin(), bags.values().end(), columns.values.begin());
+            std::copy(bags.offsets().begin(), bags.offsets().end(), columns.offsets.begin());
+            LoadedBatch loaded;
+            loaded.labels = columns.labels;
+            loaded.dense = columns.dense;
+            const Span<const std::uint32_t> values = columns.values;
+            loaded.lookups = {Heat::hot,
+                              bag_size != 0 ? Bags<std::uint32_t>::fixed(values, bag_size, features)
+                                            : Bags<std::uint32_t>::jagged(values, columns.offsets, features),
+                              nullptr};
+            staged.trainer.step(staged.on, s, gpu::StagedBatch{loaded, &to}, 0.05f, staged.route);
+        }
+        plain.trainer.finish(plain.on);
+        staged.trainer.finish(staged.on);
+        CHECK(equal_bits(plain.everything(), staged.everything()));
+    }
+}
+
 // Catches an evaluation that changes weights or gives another batch's logits.
 TEST_CASE("cuda trainer: predict gives the loss of the step that follows it and changes nothing") {
     Run run(OptimizerKind::adagrad);

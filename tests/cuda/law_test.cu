@@ -53,7 +53,8 @@ LawRun train_with(const LawCase& c, const fae::PackedDataset& data, P placement,
                                               CasePolicy(c));
     LawRun run;
     for (fae::BatchRef batch; scheduler.next(batch);) {
-        if (batch.begins_segment) {
+        // The trainer synchronises by itself, and moves what is dirty.
+        if (batch.begins_segment && extent == fae::SyncExtent::whole) {
             trainer.finish(exec);
             run.rows_moved += table.synchronise(exec, batch.heat, extent).rows;
         }
@@ -63,6 +64,7 @@ LawRun train_with(const LawCase& c, const fae::PackedDataset& data, P placement,
         if (batch.ends_round) scheduler.report(trainer.evaluate(exec, data.validation()).loss);
     }
     trainer.finish(exec);
+    run.rows_moved += trainer.moved().rows;
     run.rows_moved += table.write_back(exec, extent).rows;
     run.digest = fae::weights_digest(exec, table, model.read_parameters(gpu::on(stream)));
     return run;

@@ -15,7 +15,7 @@
 #include "fae/schedule/batch_scheduler.hpp"
 #include "support/law_case.hpp"
 
-using fae::BatchPrefetcher;
+using BatchPrefetcher = fae::BatchPrefetcher<>;
 using fae_test::LawCase;
 
 namespace {
@@ -85,6 +85,45 @@ TEST_CASE("batch_prefetcher: batches come whole, in order, and stay while one mo
                 fae::BatchRef left;
                 CHECK_FALSE(expected_scheduler.next(left));
             }
+        }
+    }
+}
+
+// Would catch columns that go elsewhere than to the memory that was handed in, and a stride that is not kept.
+TEST_CASE(
+    "batch_prefetcher: batches are loaded into memory of any layout, which is zero between dense rows") {
+    struct Memory {
+        std::size_t stride;
+        fae::HostBatchMemory columns_of;
+        std::vector<float> dense;
+
+        [[nodiscard]] fae::BatchColumns columns(const fae::BatchExtent& extent) {
+            fae::BatchColumns found = columns_of.columns(extent);
+            dense.assign(extent.inputs * stride, 3.0f);
+            found.dense = {dense.data(), extent.inputs, extent.dense_features, stride};
+            return found;
+        }
+    };
+    for (const std::size_t most_per_bag : {std::size_t{1}, std::size_t{4}}) {
+        LawCase c;
+        c.most_per_bag = most_per_bag;
+        c.budget_share = 0.4;
+        const fae::PackedDataset data = prepare(c);
+        const std::size_t stride = data.shape().dense_features + 3;
+        fae::BatchScheduler scheduler(schedule_of(c, data, fae::Order::shuffled), fae::FixedRate(25));
+        fae::BatchLoader loader(data);
+        fae::BatchPrefetcher<Memory> prefetcher(data, 2, [&] { return Memory{stride, {}, {}}; });
+        for (fae::BatchRef batch; scheduler.next(batch);) {
+            prefetcher.push(batch);
+            const auto& found = prefetcher.take();
+            CHECK(found.loaded.dense.data() == found.memory->dense.data());
+            check_equal(found.loaded, loader.load(fae::seq, batch));
+            std::size_t between = 0;
+            for (std::size_t i = 0; i < found.memory->dense.size(); ++i) {
+                const bool is_value = i % stride < data.shape().dense_features;
+                between += !is_value && found.memory->dense[i] == 0.0f ? 1u : 0u;
+            }
+            CHECK(between == 3 * found.loaded.size());
         }
     }
 }

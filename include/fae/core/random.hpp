@@ -5,7 +5,8 @@
 //
 //   Philox rng(seed, stream);            // a sequence: rng.bits32(), rng.uniform(), rng.normal()
 //   philox(key, counter)                 // one block of 4 x 32 bits, anywhere
-//   Permutation order(n, seed, epoch);   // order(i): a bijection of [0, n) in O(1) memory
+//   Permutation order(n, seed, epoch);   // order(i), order.fill(first, out): a bijection of [0, n) in O(1)
+//   memory
 #pragma once
 
 #include <cmath>
@@ -15,6 +16,7 @@
 
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
+#include "fae/core/span.hpp"
 
 namespace fae::inline FAE_ABI {
 
@@ -137,6 +139,38 @@ class Permutation {
         return x;
     }
 
+    /// out[i] = the element at position first + i, several times as fast as one after another.
+    /// @pre  first + out.size() <= size()
+    void fill(std::uint64_t first, Span<std::uint64_t> out) const {
+        constexpr std::size_t block = 256;
+        constexpr std::size_t lanes = 8;
+        std::uint16_t outside[block];  // places whose walk has not ended
+        for (std::size_t begin = 0; begin < out.size(); begin += block) {
+            std::size_t walking = out.size() - begin < block ? out.size() - begin : block;
+            std::uint64_t* const walk = out.data() + begin;
+            for (std::size_t i = 0; i < walking; ++i) {
+                walk[i] = first + begin + i;
+                outside[i] = static_cast<std::uint16_t>(i);
+            }
+            while (walking != 0) {
+                std::size_t left = 0;
+                for (std::size_t i = 0; i < walking; i += lanes) {
+                    const std::size_t used = walking - i < lanes ? walking - i : lanes;
+                    std::uint64_t x[lanes] = {};
+                    for (std::size_t j = 0; j < used; ++j) x[j] = walk[outside[i + j]];
+                    encrypt_each(x);
+                    for (std::size_t j = 0; j < used; ++j) {
+                        const std::uint16_t at = outside[i + j];
+                        walk[at] = x[j];
+                        outside[left] = at;
+                        left += x[j] >= n_ ? 1 : 0;
+                    }
+                }
+                walking = left;
+            }
+        }
+    }
+
     /// The position of `element`: the inverse of operator().
     /// @pre element < size()
     [[nodiscard]] FAE_HD std::uint64_t position_of(std::uint64_t element) const {
@@ -162,6 +196,24 @@ class Permutation {
             right = next;
         }
         return (left << half_bits_) | right;
+    }
+    // Encrypts several values side by side: a round waits for the one before, not for other values.
+    template <std::size_t N>
+    void encrypt_each(std::uint64_t (&x)[N]) const {
+        std::uint64_t left[N];
+        std::uint64_t right[N];
+        for (std::size_t j = 0; j < N; ++j) {
+            left[j] = x[j] >> half_bits_;
+            right[j] = x[j] & half_mask_;
+        }
+        for (const std::uint64_t key : keys_) {
+            for (std::size_t j = 0; j < N; ++j) {
+                const std::uint64_t next = left[j] ^ round(right[j], key);
+                left[j] = right[j];
+                right[j] = next;
+            }
+        }
+        for (std::size_t j = 0; j < N; ++j) x[j] = (left[j] << half_bits_) | right[j];
     }
     [[nodiscard]] FAE_HD std::uint64_t decrypt(std::uint64_t x) const {
         std::uint64_t left = x >> half_bits_;

@@ -271,7 +271,7 @@ class HomeRoute {
         stage.trained.record(exec.on());
         if (use == Use::train) {
             send_home(stage);
-            table_->touched(exec, Span<const Index>(stage.list.data(), stage.rows));
+            table_->trained_at_home();
         }
         ++begun_;
         open_ = false;
@@ -415,6 +415,7 @@ class HomeRoute {
             const std::size_t count = std::min(task_rows, stage.rows - first);
             records.scatter(count, stage.returned.data() + first * stride(),
                             [&](std::size_t i) { return table_->home_record(stage.list[first + i]); });
+            table_->mark_at_home(Span<const Index>(stage.list.data() + first, count));
         });
     }
 

@@ -11,8 +11,9 @@
 //   Bags bags = table.locate(cuda::on(stream), step, lookups, located);
 //   embedding_bag::forward(cuda::on(stream), table.source(), bags, Pooling::sum, pooled);
 //
-// Batches that are served at home go through cuda::HomeRoute (cuda/home_route.cuh). With AllHome there is no
-// fast tier: that table is the host's, over pinned homes.
+// Batches that are served at home go through cuda::HomeRoute (cuda/home_route.cuh); those of a placement that
+// plans ahead, through cuda::LookaheadRoute. With AllHome there is no fast tier: that table is the host's,
+// over pinned homes.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -402,9 +403,12 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
         } else if (target == Newest::home) {
             dirty_.merge(marks_.read(exec.on()));
         }
+        const auto ref = placement_.ref();
+        if constexpr (requires { placement_.planner(); }) {
+            dirty_.drop(exec, [&](Slot slot) { return ref.row_at(slot) == no_row; });
+        }
         cuda::SlotMover<T> mover(exec, dirty_, link_);
         const RecordCopy<T> records(layout_, homes_);
-        const auto ref = placement_.ref();
         const auto home = [&](Slot slot) { return home_record(ref.row_at(slot)); };
         if (target == Newest::fast) {
             mover.up(exec, fast_view(), records, home);

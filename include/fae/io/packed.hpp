@@ -277,13 +277,14 @@ template <Executor E>
     const std::size_t hot_inputs = static_cast<std::size_t>(is_hot.ones());
     const std::size_t width = parts.shape.dense_features;
     struct Gathered {
-        Buffer<std::uint8_t> labels;
-        Buffer<float> dense;
+        Buffer<std::uint8_t, PageSpace> labels;
+        Buffer<float, PageSpace> dense;
     };
     const auto gathered = std::make_shared<std::array<Gathered, 2>>();
     for (std::size_t cold = 0; cold < 2; ++cold) {
         const std::size_t inputs = cold == 0 ? hot_inputs : train.inputs() - hot_inputs;
-        (*gathered)[cold] = {Buffer<std::uint8_t>(inputs), Buffer<float>(inputs * width)};
+        (*gathered)[cold] = {Buffer<std::uint8_t, PageSpace>(inputs),
+                             Buffer<float, PageSpace>(inputs * width)};
     }
     for_chunks(exec, train.inputs(), 16384, [&](std::size_t begin, std::size_t end) {
         std::array<std::size_t, 2> place;

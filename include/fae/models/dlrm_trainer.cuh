@@ -11,7 +11,8 @@
 //
 // step() returns when the batch is on its way: while the device works on one batch, the next is copied to the
 // second of two sets of buffers and its look-ups are sorted, on a stream beside the caller's. A route says
-// where a batch's rows are in device memory; see DeviceRoute.
+// where a batch's rows are in device memory; see DeviceRoute. A batch that was loaded into pinned memory of
+// the trainer's (models/pinned_batch.cuh) is copied from there; any other passes through it in step().
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,8 +22,8 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -42,10 +43,13 @@
 #include "fae/memory/buffer.hpp"
 #include "fae/models/dlrm.cuh"
 #include "fae/models/metrics.hpp"
+#include "fae/models/pinned_batch.cuh"
 #include "fae/ops/optimizer.hpp"
 #include "fae/ops/row_gradient.hpp"
 #include "fae/ops/row_source.hpp"
 #include "fae/schedule/batch_loader.hpp"
+#include "fae/schedule/batch_memory.hpp"
+#include "fae/table/placement.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
 
@@ -92,6 +96,14 @@ struct ArrayRoute {
 };
 static_assert(DeviceRoute<ArrayRoute>);
 
+/// A batch whose columns lie in pinned memory of a trainer's.
+struct StagedBatch {
+    LoadedBatch columns;
+    PinnedBatch* memory = nullptr;
+
+    [[nodiscard]] std::size_t size() const { return columns.size(); }
+};
+
 /// Trains and evaluates one dense model with the rows that routes lead to, sum pooling. Move-only. All memory
 /// is taken at construction, but for a graph each batch size, set of buffers and route; once these have been
 /// seen, a step allocates nothing and waits for nothing but the copy of the batch before the last. Jagged
@@ -107,7 +119,6 @@ class DlrmTrainer {
         : model_(&model), optimizer_(rows), max_lookups_(max_lookups), max_rows_(max_rows) {
         const DlrmShape& shape = model.shape();
         const std::size_t bags = model.max_batch() * shape.sparse_features;
-        const Layout most(shape, model.dense_stride(), model.max_batch(), max_lookups, bags + 1);
         pooled_ = Buffer<float, DeviceSpace>(bags * shape.dim);
         const std::size_t scratch = visit_optimizer(rows, [&](auto optimizer) {
             return backward_step_scratch<float, decltype(optimizer)>(
@@ -121,27 +132,38 @@ class DlrmTrainer {
                 index_bytes, row_index_scratch<std::uint32_t>(max_lookups, max_rows, {.one_tier = one_tier}));
         }
         for (Set& set : sets_) {
-            set.host = Buffer<std::byte, PinnedSpace>(most.bytes);
-            set.device = Buffer<std::byte, DeviceSpace>(most.bytes);
+            set.host.emplace(pinned_batch());
+            set.device = Buffer<std::byte, DeviceSpace>(set.host->bytes());
             set.located = Buffer<std::uint32_t, DeviceSpace>(max_lookups);
             set.index_space = Buffer<std::byte, DeviceSpace>(index_bytes + workspace_alignment);
         }
     }
 
+    /// Pinned memory for a batch of the largest size, to be loaded into.
+    /// @throws CudaError
+    [[nodiscard]] PinnedBatch pinned_batch() const {
+        const DlrmShape& shape = model_->shape();
+        return PinnedBatch({model_->max_batch(), shape.dense_features, max_lookups_,
+                            model_->max_batch() * shape.sparse_features + 1},
+                           model_->dense_stride());
+    }
+
     /// One step: look up, predict, differentiate, update rows and layers.
+    /// @param batch  a LoadedBatch, or a StagedBatch of this trainer's memory
     /// @pre    the route's rows are current
-    /// @exec   cuda::On: queued; the batch's memory may be used again when it returns
+    /// @exec   cuda::On: queued; a LoadedBatch's memory may be used again when it returns, pinned memory may
+    ///         be loaded into
     /// @throws ContractError if shapes do not fit; NonFiniteError, naming the step, once it is seen that an
     /// earlier
     ///         step's loss was not finite: nothing has been updated from that step on
-    template <class Route>
+    template <class Batch, class Route>
     requires DeviceRoute<Route>
-    void step(On on, std::uint64_t number, const LoadedBatch& batch, float lr, Route& route) {
+    void step(On on, std::uint64_t number, const Batch& batch, float lr, Route& route) {
         require_finite_so_far();
         if (batch.size() == 0) return;
         Set& set = next_set();
-        Staged staged = stage(set, number, batch, lr);
-        const RowIndex<std::uint32_t> index = sort(set, number, batch, staged, route);
+        Staged staged = bring(set, {number, lr}, stage(set, batch), true);
+        const RowIndex<std::uint32_t> index = sort(set, number, staged, route);
         run(on, set, staged, route.source(), staged.located, index, route.key(), true,
             [&](On branch) { route.mark(branch, index); });
     }
@@ -149,14 +171,14 @@ class DlrmTrainer {
     /// One step on rows that somebody else has brought to the device and sorted: cuda::HomeRoute's batches.
     /// @param located, index  of this batch, in device memory, ready on the caller's stream
     /// @param key             differs where the addresses of rows, located or index do
-    template <class Mark>
-    void step(On on, std::uint64_t number, const LoadedBatch& batch, float lr, const RowsView<float>& rows,
+    template <class Batch, class Mark>
+    void step(On on, std::uint64_t number, const Batch& batch, float lr, const RowsView<float>& rows,
               const Bags<std::uint32_t>& located, const RowIndex<std::uint32_t>& index, std::uintptr_t key,
               Mark&& mark) {
         require_finite_so_far();
         if (batch.size() == 0) return;
         Set& set = next_set();
-        const Staged staged = stage(set, number, batch, lr);
+        const Staged staged = bring(set, {number, lr}, stage(set, batch), false);
         set.staged.record(cuda::on(staging_));
         run(on, set, staged, RowSource<float>{rows, {}, {}}, located, index, key, true, mark);
     }
@@ -167,21 +189,22 @@ class DlrmTrainer {
         Span<const float> logits;
         double loss;
     };
-    template <class Route>
+    template <class Batch, class Route>
     requires DeviceRoute<Route>
-    [[nodiscard]] Prediction predict(On on, const LoadedBatch& batch, Route& route) {
+    [[nodiscard]] Prediction predict(On on, const Batch& batch, Route& route) {
         if (batch.size() == 0) return {{}, 0};
         Set& set = next_set();
-        Staged staged = stage(set, 0, batch, 0);
-        staged.located = locate(set, 0, batch, staged, route);
+        Staged staged = bring(set, {}, stage(set, batch), true);
+        staged.located = locate(set, 0, staged, route);
         return predict(on, set, staged, route.source(), staged.located, route.key());
     }
     /// The same on rows that somebody else has brought to the device.
-    [[nodiscard]] Prediction predict(On on, const LoadedBatch& batch, const RowsView<float>& rows,
+    template <class Batch>
+    [[nodiscard]] Prediction predict(On on, const Batch& batch, const RowsView<float>& rows,
                                      const Bags<std::uint32_t>& located, std::uintptr_t key) {
         if (batch.size() == 0) return {{}, 0};
         Set& set = next_set();
-        const Staged staged = stage(set, 0, batch, 0);
+        const Staged staged = bring(set, {}, stage(set, batch), false);
         return predict(on, set, staged, RowSource<float>{rows, {}, {}}, located, key);
     }
 
@@ -196,38 +219,12 @@ class DlrmTrainer {
     [[nodiscard]] Dlrm& model() { return *model_; }
 
   private:
-    /// What a step reads beside its batch.
-    struct Numbers {
-        std::uint64_t number;
-        float lr;
-    };
-
-    /// Where the pieces of a batch lie in a set's buffers, back to back.
-    /// @units bytes
-    struct Layout {
-        std::size_t dense;
-        std::size_t values;
-        std::size_t offsets;
-        std::size_t labels;
-        std::size_t bytes;
-
-        Layout(const DlrmShape& shape, std::size_t dense_stride, std::size_t n, std::size_t lookups,
-               std::size_t offset_count) {
-            const auto aligned = [](std::size_t at) { return round_up(at, std::size_t{256}); };
-            dense = aligned(sizeof(Numbers));
-            values = aligned(dense + (shape.dense_features == 0 ? 0 : n * dense_stride * sizeof(float)));
-            offsets = aligned(values + lookups * sizeof(std::uint32_t));
-            labels = aligned(offsets + offset_count * sizeof(std::uint64_t));
-            bytes = labels + n;
-        }
-    };
-
     struct Set {
-        Buffer<std::byte, PinnedSpace> host;
+        std::optional<PinnedBatch> host;  ///< what batches of other memory pass through
         Buffer<std::byte, DeviceSpace> device;
         Buffer<std::uint32_t, DeviceSpace> located;
         Buffer<std::byte, DeviceSpace> index_space;
-        Event copied;  ///< the host's buffer is free
+        Event copied;  ///< the batch has left the host
         Event staged;  ///< the batch is ready for its step
         Event used;    ///< the step is over, the device's buffers are free
     };
@@ -235,10 +232,10 @@ class DlrmTrainer {
     /// A batch in a set's device buffers.
     struct Staged {
         std::size_t n;
-        const Numbers* numbers;
+        const StepNumbers* numbers;
         MatrixView<const float> dense;
         Span<const std::uint8_t> labels;
-        Bags<std::uint32_t> values;
+        Lookups<std::uint32_t> lookups;
         Bags<std::uint32_t> located;
     };
 
@@ -264,10 +261,29 @@ class DlrmTrainer {
 
     Set& next_set() { return sets_[turn_++ % sets_.size()]; }
 
-    /// Fills the host's buffers and queues their copy.
-    Staged stage(Set& set, std::uint64_t number, const LoadedBatch& batch, float lr) {
-        const DlrmShape& shape = model_->shape();
+    [[nodiscard]] static const StagedBatch& stage(Set&, const StagedBatch& batch) { return batch; }
+    /// Takes a batch of other memory into the set's.
+    [[nodiscard]] StagedBatch stage(Set& set, const LoadedBatch& batch) {
+        require_shape("dense", batch.dense, batch.size(), model_->shape().dense_features);
         const Bags<std::uint32_t>& bags = batch.lookups.bags;
+        const BatchColumns to =
+            set.host->columns({batch.size(), batch.dense.columns(), bags.lookups(), bags.offsets().size()});
+        for (std::size_t r = 0; to.dense.columns() != 0 && r < to.dense.rows(); ++r) {
+            float* const row = to.dense.row(r);
+            std::fill(std::copy_n(batch.dense.row(r), to.dense.columns(), row), row + to.dense.stride(),
+                      0.0f);
+        }
+        std::copy(bags.values().begin(), bags.values().end(), to.values.begin());
+        std::copy(bags.offsets().begin(), bags.offsets().end(), to.offsets.begin());
+        std::copy(batch.labels.begin(), batch.labels.end(), to.labels.begin());
+        return {batch, &*set.host};
+    }
+
+    /// Queues the copy of a batch to the set's buffers. The host is at most a few batches ahead of the
+    /// device.
+    Staged bring(Set& set, const StepNumbers& numbers, const StagedBatch& batch, bool with_lookups) {
+        const DlrmShape& shape = model_->shape();
+        const Bags<std::uint32_t>& bags = batch.columns.lookups.bags;
         const std::size_t n = batch.size();
         require(n <= model_->max_batch() && bags.lookups() <= max_lookups_, [&] {
             return concat("the batch has ", n, " inputs and ", bags.lookups(), " look-ups, expected at most ",
@@ -277,66 +293,39 @@ class DlrmTrainer {
             return concat("the batch has ", bags.size(), " bags of ", bags.features(), " features, expected ",
                           n, " x ", shape.sparse_features);
         });
-        require_shape("dense", batch.dense, n, shape.dense_features);
-        const Layout at(shape, model_->dense_stride(), n, bags.lookups(), bags.offsets().size());
-        set.copied.synchronise();
-        std::byte* const host = set.host.data();
-        const Numbers numbers{number, lr};
-        std::memcpy(host, &numbers, sizeof numbers);
-        auto* const dense = reinterpret_cast<float*>(host + at.dense);
-        for (std::size_t r = 0; shape.dense_features != 0 && r < n; ++r) {
-            float* const row = dense + r * model_->dense_stride();
-            std::fill(std::copy_n(batch.dense.row(r), shape.dense_features, row),
-                      row + model_->dense_stride(), 0.0f);
-        }
-        fill_values(reinterpret_cast<std::uint32_t*>(host + at.values), bags.values());
-        std::copy(bags.offsets().begin(), bags.offsets().end(),
-                  reinterpret_cast<std::uint64_t*>(host + at.offsets));
-        std::copy(batch.labels.begin(), batch.labels.end(),
-                  reinterpret_cast<std::uint8_t*>(host + at.labels));
-
         const On staging = cuda::on(staging_);
+        set.copied.synchronise();
         set.used.wait(staging);
-        copy(staging, Span<const std::byte>(host, at.bytes), Span<std::byte>(set.device.data(), at.bytes));
+        batch.memory->copy_to(staging, numbers, set.device.span(), with_lookups);
         set.copied.record(staging);
-
-        const std::byte* const device = set.device.data();
-        const Span<const std::uint32_t> values(reinterpret_cast<const std::uint32_t*>(device + at.values),
-                                               bags.lookups());
+        const BatchColumns there = batch.memory->columns_at(set.device.data());
         Staged staged;
         staged.n = n;
-        staged.numbers = reinterpret_cast<const Numbers*>(device);
-        staged.dense = {reinterpret_cast<const float*>(device + at.dense), n, shape.dense_features,
-                        model_->dense_stride()};
-        staged.labels = {reinterpret_cast<const std::uint8_t*>(device + at.labels), n};
-        const Span<const std::uint64_t> offsets(reinterpret_cast<const std::uint64_t*>(device + at.offsets),
-                                                bags.offsets().size());
-        staged.values = bags.is_fixed()
-                            ? bags.with_values(values)
-                            : Bags<std::uint32_t>::jagged_elsewhere(values, offsets, bags.features());
+        staged.numbers = reinterpret_cast<const StepNumbers*>(set.device.data());
+        staged.dense = there.dense;
+        staged.labels = there.labels;
+        const Span<const std::uint32_t> values = there.values;
+        staged.lookups = {batch.columns.lookups.heat,
+                          bags.is_fixed()
+                              ? bags.with_values(values)
+                              : Bags<std::uint32_t>::jagged_elsewhere(values, there.offsets, bags.features()),
+                          batch.columns.lookups.hot_set};
         return staged;
     }
 
-    static void fill_values(std::uint32_t* to, Span<const std::uint32_t> from) {
-        if (!from.empty()) std::memcpy(to, from.data(), from.size() * sizeof(std::uint32_t));
-    }
-
     template <class Route>
-    Bags<std::uint32_t> locate(Set& set, std::uint64_t number, const LoadedBatch& batch, const Staged& staged,
-                               Route& route) {
-        const Lookups<std::uint32_t> lookups{batch.lookups.heat, staged.values, batch.lookups.hot_set};
-        return route.locate(cuda::on(staging_), number, lookups,
-                            Span<std::uint32_t>(set.located.data(), staged.values.lookups()));
+    Bags<std::uint32_t> locate(Set& set, std::uint64_t number, const Staged& staged, Route& route) {
+        return route.locate(cuda::on(staging_), number, staged.lookups,
+                            Span<std::uint32_t>(set.located.data(), staged.lookups.bags.lookups()));
     }
 
     /// Locates a batch and sorts its look-ups, on the staging stream.
     template <class Route>
-    RowIndex<std::uint32_t> sort(Set& set, std::uint64_t number, const LoadedBatch& batch, Staged& staged,
-                                 Route& route) {
+    RowIndex<std::uint32_t> sort(Set& set, std::uint64_t number, Staged& staged, Route& route) {
         require(route.rows() <= max_rows_, [&] {
             return concat("the route has ", route.rows(), " rows, expected at most ", max_rows_);
         });
-        staged.located = locate(set, number, batch, staged, route);
+        staged.located = locate(set, number, staged, route);
         const On staging = cuda::on(staging_);
         RowIndex<std::uint32_t> index;
         const auto queue = [&] {

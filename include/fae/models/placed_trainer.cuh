@@ -7,16 +7,18 @@
 //   cuda::PlacedTrainer trainer(cuda::on(stream), table, model, data);
 //   const auto exec = cuda::on(stream, par(threads));
 //   for (BatchRef batch; scheduler.next(batch);) {
-//       if (batch.begins_segment) { trainer.finish(exec); table.synchronise(exec, batch.heat); }
 //       trainer.step(exec, batch, rate.at(batch.step));                    // queued
 //   }
 //   double mean_loss = trainer.finish(exec).loss_sum / inputs;
+//
+// Threads of the trainer's load batches ahead, into the memory that the device copies them from.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -44,9 +46,11 @@
 #include "fae/models/dlrm.cuh"
 #include "fae/models/dlrm_trainer.cuh"
 #include "fae/models/metrics.hpp"
+#include "fae/models/pinned_batch.cuh"
 #include "fae/schedule/batch_loader.hpp"
 #include "fae/schedule/batch_prefetcher.hpp"
 #include "fae/table/placement.hpp"
+#include "fae/table/table_tiers.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
 
@@ -107,13 +111,14 @@ class LookupStage {
     }
 
     /// The look-ups in device memory, until three more batches have been brought.
-    /// @exec cuda::On: queued; the batch's memory may be used again when it returns
-    [[nodiscard]] Lookups<std::uint32_t> bring(On on, const Lookups<std::uint32_t>& lookups) {
+    /// @param pinned  true where they lie in pinned memory that stays as it is until the copy is done
+    /// @exec cuda::On: queued; other memory may be used again when it returns
+    [[nodiscard]] Lookups<std::uint32_t> bring(On on, const Lookups<std::uint32_t>& lookups, bool pinned) {
         Place& place = places_[turn_++ % places_.size()];
         place.copied.synchronise();
         const Bags<std::uint32_t>& bags = lookups.bags;
-        const auto values = bring(on, bags.values(), place.values_host, place.values);
-        const auto offsets = bring(on, bags.offsets(), place.offsets_host, place.offsets);
+        const auto values = bring(on, bags.values(), pinned, place.values_host, place.values);
+        const auto offsets = bring(on, bags.offsets(), pinned, place.offsets_host, place.offsets);
         place.copied.record(on);
         return {lookups.heat,
                 bags.is_fixed() ? bags.with_values(values)
@@ -131,10 +136,13 @@ class LookupStage {
     };
 
     template <class T>
-    static Span<const T> bring(On on, Span<const T> from, Buffer<T, PinnedSpace>& host,
+    static Span<const T> bring(On on, Span<const T> from, bool pinned, Buffer<T, PinnedSpace>& host,
                                Buffer<T, DeviceSpace>& device) {
-        std::copy(from.begin(), from.end(), host.data());
-        copy(on, Span<const T>(host.data(), from.size()), Span<T>(device.data(), from.size()));
+        if (!pinned) {
+            std::copy(from.begin(), from.end(), host.data());
+            from = {host.data(), from.size()};
+        }
+        copy(on, from, Span<T>(device.data(), from.size()));
         return {device.data(), from.size()};
     }
 
@@ -155,17 +163,18 @@ class PlacedTrainer {
   public:
     /// @param table, model, data  outlive the trainer; batches are of at most model.max_batch() inputs
     /// @exec   cuda::On: returns when done
-    /// @cost   device memory: DlrmTrainer's, HomeRoute's where there are homes, and a copy of the hot set
+    /// @cost   device memory: DlrmTrainer's, HomeRoute's where there are homes, and a copy of the hot set;
+    ///         pinned memory of ahead + 2 batches
     /// @throws ContractError if the model's sparse part is not features x dim of the table; CudaError
     /// @param ahead  batches that are loaded side by side, each by a thread of the trainer's; at most 64
-    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 6)
+    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 12)
         : table_(&table),
           lookups_(std::max({detail::most_lookups_of(data.hot(), model.max_batch()),
                              detail::most_lookups_of(data.cold(), model.max_batch()),
                              detail::most_lookups_of(data.validation(), model.max_batch()),
                              detail::most_lookups_of(data.test(), model.max_batch())})),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
-          prefetcher_(data, std::min<std::size_t>(ahead, 64)),
+          prefetcher_(data, std::min<std::size_t>(ahead, 64), [this] { return trainer_.pinned_batch(); }),
           loaders_{BatchLoader(data), BatchLoader(data)} {
         const DlrmShape& shape = model.shape();
         require(shape.sparse_features == table.space().features() && shape.dim == table.space().dim(), [&] {
@@ -184,10 +193,12 @@ class PlacedTrainer {
 
     /// Takes a batch in. It is loaded on a thread of the trainer's while the batches before it are queued, so
     /// its own step is queued by a later call, or by finish(). Where its rows are at home, its look-ups are
-    /// sorted and its rows gathered while the step before runs.
+    /// sorted and its rows gathered while the step before runs. A batch that begins a segment finds the tier
+    /// that it needs synchronised; moved() counts what that took.
     /// @exec   cuda::OnWith: queued, but for the host's gathering and scattering of rows
-    /// @throws ContractError if the tier that the batch needs is behind (finish, then synchronise);
-    ///         NonFiniteError, naming the step, once an earlier loss is seen not to be finite
+    /// @throws ContractError if the tier that a batch within a segment needs is behind (the caller has
+    ///         synchronised for another kind); NonFiniteError, naming the step, once an earlier loss is seen
+    ///         not to be finite
     template <DeviceExecutor E>
     void step(const E& exec, const BatchRef& batch, float lr) {
         if (prefetcher_.waiting() == prefetcher_.ahead()) queue_next(exec);
@@ -207,6 +218,12 @@ class PlacedTrainer {
         return trainer_.finish(exec.on());
     }
 
+    /// What synchronisations before segments have moved so far, but for those that the caller asked the table
+    /// for.
+    [[nodiscard]] SyncReport moved() const { return moved_; }
+    /// The time that they took.
+    [[nodiscard]] double synchronising_seconds() const { return synchronising_seconds_; }
+
     /// Predicts all inputs of some columns; nothing is updated. The homes are made current first.
     /// @exec cuda::OnWith: returns when done
     template <DeviceExecutor E>
@@ -219,7 +236,7 @@ class PlacedTrainer {
             const std::size_t count = std::min(most, columns.inputs() - first);
             const LoadedBatch batch = next_loader().load_range(exec, columns, first, count);
             if constexpr (has_home) {
-                announce(exec, {0, batch, 0, false}, &sum);
+                announce(exec, {0, {batch, nullptr}, 0, false}, &sum);
             } else {
                 auto route = fast_route();
                 const auto prediction = trainer_.predict(exec.on(), batch, route);
@@ -237,7 +254,7 @@ class PlacedTrainer {
     /// A batch of the home route that has been announced.
     struct Waiting {
         std::uint64_t number;
-        LoadedBatch batch;
+        StagedBatch batch;  ///< of no pinned memory in an evaluation
         float lr;
         bool train;
     };
@@ -261,13 +278,31 @@ class PlacedTrainer {
     /// Queues the step of the batch that was taken in first.
     template <DeviceExecutor E>
     void queue_next(const E& exec) {
-        const auto& [ref, loaded] = prefetcher_.take();
+        const auto& [ref, loaded, memory] = prefetcher_.take();
         const float lr = rates_[queued_++ % rates_.size()];
-        if (!is_fast(ref.heat)) return announce(exec, {ref.step, loaded, lr, true});
+        const StagedBatch batch{loaded, memory};
+        if (ref.begins_segment) synchronise(exec, ref.heat);
+        if (!is_fast(ref.heat)) return announce(exec, {ref.step, batch, lr, true});
         if constexpr (has_fast) {
             auto route = fast_route();
-            trainer_.step(exec.on(), ref.step, loaded, lr, route);
+            trainer_.step(exec.on(), ref.step, batch, lr, route);
             table_->trained_on_device();
+        }
+    }
+
+    /// Makes the tier current that batches of this kind need, once the rows of those before are where they
+    /// belong.
+    template <DeviceExecutor E>
+    void synchronise(const E& exec, Heat coming) {
+        if constexpr (has_home) {
+            run_waiting(exec);
+            home_->finish(exec);
+            const auto start = std::chrono::steady_clock::now();
+            const SyncReport report = table_->synchronise(exec, coming);
+            moved_.rows += report.rows;
+            moved_.bytes += report.bytes;
+            synchronising_seconds_ +=
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         }
     }
 
@@ -275,7 +310,9 @@ class PlacedTrainer {
     template <DeviceExecutor E>
     void announce(const E& exec, const Waiting& next, EvaluationSum* sum = nullptr) {
         const On staging = on(staging_);
-        home_->announce(staging, stage_->bring(staging, next.batch.lookups), &hot_);
+        // Pinned look-ups have been copied before the batch's rows can be gathered, and so before its step.
+        home_->announce(
+            staging, stage_->bring(staging, next.batch.columns.lookups, next.batch.memory != nullptr), &hot_);
         run_waiting(exec, sum);
         waiting_ = next;
     }
@@ -291,8 +328,9 @@ class PlacedTrainer {
                           [](On) {});
             home_->end(exec, Route::Use::train);
         } else {
-            const auto prediction = trainer_.predict(exec.on(), now.batch, rows.rows, rows.located, key);
-            sum->add(prediction.loss, prediction.logits, now.batch.labels);
+            const LoadedBatch& batch = now.batch.columns;
+            const auto prediction = trainer_.predict(exec.on(), batch, rows.rows, rows.located, key);
+            sum->add(prediction.loss, prediction.logits, batch.labels);
             home_->end(exec, Route::Use::read);
         }
     }
@@ -302,7 +340,7 @@ class PlacedTrainer {
     DlrmTrainer trainer_;
     DeviceHotSet hot_;
     Stream staging_;
-    BatchPrefetcher prefetcher_;
+    BatchPrefetcher<PinnedBatch> prefetcher_;
     std::array<float, 64> rates_{};  // of the batches that wait in the prefetcher
     std::size_t pushed_ = 0;
     std::size_t queued_ = 0;
@@ -311,6 +349,8 @@ class PlacedTrainer {
     std::optional<detail::LookupStage> stage_;
     std::unique_ptr<Route> home_;
     std::optional<Waiting> waiting_;
+    SyncReport moved_;
+    double synchronising_seconds_ = 0;
 };
 
 }  // namespace fae::inline FAE_ABI::cuda

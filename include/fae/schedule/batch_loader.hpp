@@ -6,6 +6,8 @@
 //   for (BatchRef batch; scheduler.next(batch);) {
 //       LoadedBatch loaded = loader.load(par(threads), batch);   // labels, dense features, look-ups
 //   }
+//
+// The columns are the loader's own, or those of memory that the caller hands in (schedule/batch_memory.hpp).
 #pragma once
 
 #include <algorithm>
@@ -19,11 +21,13 @@
 #include "fae/core/matrix_view.hpp"
 #include "fae/core/span.hpp"
 #include "fae/io/packed.hpp"
+#include "fae/schedule/batch_memory.hpp"
 #include "fae/table/placement.hpp"
 
 namespace fae::inline FAE_ABI {
 
-/// The columns of one mini-batch, in batch order. Views are valid until the loader's next call.
+/// The columns of one mini-batch, in batch order. Views are valid until the loader's next call, or until the
+/// memory that it was given takes another batch.
 /// @shape labels [batch]; dense [batch, dense features]; lookups batch * features bags, sample-major
 struct LoadedBatch {
     Span<const std::uint8_t> labels;
@@ -34,7 +38,8 @@ struct LoadedBatch {
 };
 
 /// Gathers batches. Hot batches keep their slots; mixed ones get row ids for all their look-ups.
-/// @cost reads and writes each input's record once; memory grows to the largest batch seen
+/// @cost reads and writes each input's record once, fetching those of inputs to come; memory grows to the
+///       largest batch seen
 class BatchLoader {
   public:
     /// @param data  outlives the loader
@@ -44,6 +49,11 @@ class BatchLoader {
     /// @throws ContractError if an input number is outside its class
     template <Executor E>
     [[nodiscard]] LoadedBatch load(const E& exec, const BatchRef& batch) {
+        return load(exec, batch, own_);
+    }
+    /// The same, into memory of the caller's.
+    template <Executor E, BatchMemory Memory>
+    [[nodiscard]] LoadedBatch load(const E& exec, const BatchRef& batch, Memory& memory) {
         const std::size_t count = batch.inputs.size();
         places_.resize(count);
         const std::size_t bound = batch.heat == Heat::hot    ? data_->hot().inputs()
@@ -56,7 +66,7 @@ class BatchLoader {
         for_chunks(exec, count, grain, [&](std::size_t begin, std::size_t end) {
             for (std::size_t i = begin; i < end; ++i) places_[i] = place_of(batch.heat, batch.inputs[i]);
         });
-        return gather(exec, batch.heat);
+        return gather(exec, batch.heat, memory);
     }
 
     /// `count` consecutive inputs of one kind from `first` on, without copying where bags are fixed.
@@ -80,11 +90,13 @@ class BatchLoader {
         }
         places_.resize(count);
         for (std::size_t i = 0; i < count; ++i) places_[i] = {&columns, first + i};
-        return gather(exec, columns.heat);
+        return gather(exec, columns.heat, own_);
     }
 
   private:
     static constexpr std::size_t grain = 256;
+    static constexpr std::size_t ahead = 12;  // inputs fetched before their turn
+    static constexpr std::size_t line = 64;
     struct Place {
         const InputColumns* columns = nullptr;
         std::size_t input = 0;
@@ -99,67 +111,93 @@ class BatchLoader {
         return ref.contains(input) ? Place{&data_->hot(), hot_before} : Place{&data_->cold(), i - hot_before};
     }
 
+    static void fetch(const void* from, std::size_t bytes) {
+        const char* const first = static_cast<const char*>(from);
+        for (std::size_t b = 0; b < bytes; b += line) __builtin_prefetch(first + b);
+        if (bytes != 0) __builtin_prefetch(first + bytes - 1);
+    }
+    // Asks for what the gathering of an input will read.
+    void fetch(const Place& place) const {
+        const auto& [columns, input] = place;
+        const std::size_t features = columns->bags.features();
+        const std::size_t from = columns->bags.begin(input * features);
+        const std::size_t lookups = columns->bags.begin((input + 1) * features) - from;
+        __builtin_prefetch(columns->labels.data() + input);
+        fetch(columns->dense.row(input), columns->dense.columns() * sizeof(float));
+        fetch(columns->bags.values().data() + from, lookups * sizeof(std::uint32_t));
+    }
+
+    // The look-ups at places_, and where each bag begins if bags are jagged.
+    [[nodiscard]] std::size_t count_lookups(bool jagged) {
+        const std::size_t features = data_->shape().features();
+        if (!jagged) return places_.size() * data_->cold().bags.bag_size() * features;
+        offsets_.resize(places_.size() * features + 1);
+        offsets_[0] = 0;
+        for (std::size_t i = 0; i < places_.size(); ++i) {
+            const auto& [columns, input] = places_[i];
+            for (std::size_t f = 0; f < features; ++f) {
+                const std::size_t bag = input * features + f;
+                offsets_[i * features + f + 1] =
+                    offsets_[i * features + f] + (columns->bags.end(bag) - columns->bags.begin(bag));
+            }
+        }
+        return static_cast<std::size_t>(offsets_.back());
+    }
+
     // Copies the inputs at places_ in order.
-    template <Executor E>
-    LoadedBatch gather(const E& exec, Heat heat) {
+    template <Executor E, BatchMemory Memory>
+    LoadedBatch gather(const E& exec, Heat heat, Memory& memory) {
         const std::size_t count = places_.size();
         const std::size_t features = data_->shape().features();
         const std::size_t dense_features = data_->shape().dense_features;
         const bool jagged = !data_->cold().bags.is_fixed();
+        const std::size_t lookups = count_lookups(jagged);
+        const BatchColumns to =
+            memory.columns({count, dense_features, lookups, jagged ? count * features + 1 : 0});
+        if (jagged) std::copy(offsets_.begin(), offsets_.end(), to.offsets.begin());
         const std::size_t width = data_->cold().bags.bag_size() * features;
-        labels_.resize(count);
-        dense_.resize(count * dense_features);
-        if (jagged) {
-            offsets_.resize(count * features + 1);
-            offsets_[0] = 0;
-            for (std::size_t i = 0; i < count; ++i) {
-                const auto& [columns, input] = places_[i];
-                for (std::size_t f = 0; f < features; ++f) {
-                    const std::size_t bag = input * features + f;
-                    offsets_[i * features + f + 1] =
-                        offsets_[i * features + f] + (columns->bags.end(bag) - columns->bags.begin(bag));
-                }
-            }
-            values_.resize(static_cast<std::size_t>(offsets_.back()));
-        } else {
-            values_.resize(count * width);
-        }
         const HotSet& hot_set = data_->hot_set();
         for_chunks(exec, count, grain, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < std::min(begin + ahead, end); ++i) fetch(places_[i]);
             for (std::size_t i = begin; i < end; ++i) {
+                if (i + ahead < end) fetch(places_[i + ahead]);
                 const auto& [columns, input] = places_[i];
-                labels_[i] = columns->labels[input];
-                std::copy_n(columns->dense.row(input), dense_features, dense_.data() + i * dense_features);
+                to.labels[i] = columns->labels[input];
+                if (dense_features != 0) {
+                    float* const row = to.dense.row(i);
+                    std::fill(std::copy_n(columns->dense.row(input), dense_features, row),
+                              row + to.dense.stride(), 0.0f);
+                }
                 const std::size_t from = columns->bags.begin(input * features);
-                const std::size_t lookups = columns->bags.end(input * features + features - 1) - from;
+                const std::size_t size = columns->bags.begin((input + 1) * features) - from;
                 const std::uint32_t* source = columns->bags.values().data() + from;
                 std::uint32_t* target =
-                    values_.data() + (jagged ? static_cast<std::size_t>(offsets_[i * features]) : i * width);
+                    to.values.data() +
+                    (jagged ? static_cast<std::size_t>(offsets_[i * features]) : i * width);
                 if (columns->heat == Heat::hot && heat != Heat::hot) {
-                    std::transform(source, source + lookups, target, [&](std::uint32_t slot) {
+                    std::transform(source, source + size, target, [&](std::uint32_t slot) {
                         return static_cast<std::uint32_t>(hot_set.row_of(slot));
                     });
                 } else {
-                    std::copy_n(source, lookups, target);
+                    std::copy_n(source, size, target);
                 }
             }
         });
         LoadedBatch loaded;
-        loaded.labels = labels_;
-        loaded.dense = {dense_.data(), count, dense_features};
+        loaded.labels = to.labels;
+        loaded.dense = to.dense;
         loaded.lookups.heat = heat;
         loaded.lookups.hot_set = heat == Heat::hot ? &hot_set : nullptr;
-        loaded.lookups.bags = jagged ? Bags<std::uint32_t>::jagged(values_, offsets_, features)
-                                     : Bags<std::uint32_t>::fixed(values_, width / features, features);
+        const Span<const std::uint32_t> values = to.values;
+        loaded.lookups.bags = jagged ? Bags<std::uint32_t>::jagged(values, to.offsets, features)
+                                     : Bags<std::uint32_t>::fixed(values, width / features, features);
         return loaded;
     }
 
     const PackedDataset* data_;
     std::vector<Place> places_;
-    std::vector<std::uint8_t> labels_;
-    std::vector<float> dense_;
-    std::vector<std::uint32_t> values_;
     std::vector<std::uint64_t> offsets_;
+    HostBatchMemory own_;
 };
 
 }  // namespace fae::inline FAE_ABI

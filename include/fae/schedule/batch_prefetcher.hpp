@@ -2,7 +2,8 @@
 //
 // BatchPrefetcher: loads the batches of a schedule ahead of their use, each on one of a few threads of its
 // own, and hands them out in the order of the schedule. For loops that must not wait for the gathering of a
-// batch: a device that trains in a fraction of a millisecond.
+// batch: a device that trains in a fraction of a millisecond. Each of the batches in flight has memory of its
+// own, of any kind that a loader fills (schedule/batch_memory.hpp).
 //
 //   BatchPrefetcher prefetcher(packed, /*ahead=*/4);
 //   for (BatchRef batch; ...;) {
@@ -29,27 +30,40 @@
 #include "fae/core/exec.hpp"
 #include "fae/io/packed.hpp"
 #include "fae/schedule/batch_loader.hpp"
+#include "fae/schedule/batch_memory.hpp"
 
 namespace fae::inline FAE_ABI {
 
 /// A ring of batches that are being loaded. Calls come from one thread.
-/// @cost  `ahead` threads, which sleep while there is nothing to load; memory of ahead + 2 batches
+/// @cost  threads, which sleep while there is nothing to load; memory of ahead + 2 batches
+template <BatchMemory Memory = HostBatchMemory>
 class BatchPrefetcher {
   public:
     /// A batch, with the reference that it was pushed by.
     struct Batch {
         BatchRef ref;  ///< its `inputs` are the prefetcher's own
         LoadedBatch loaded;
+        Memory* memory = nullptr;  ///< which `loaded` views
     };
 
     /// @param data   outlives the prefetcher
-    /// @param ahead  the most batches that are loaded side by side, at least 1
-    explicit BatchPrefetcher(const PackedDataset& data, std::size_t ahead = 4) : ahead_(ahead) {
+    /// @param ahead  the most batches that are loaded and not taken, at least 1
+    explicit BatchPrefetcher(const PackedDataset& data, std::size_t ahead = 4)
+        : BatchPrefetcher(data, ahead, [] { return Memory(); }) {}
+    /// @param make_memory  make_memory() gives the memory of one batch
+    /// @param threads      0: one for each batch ahead
+    template <class Make>
+    BatchPrefetcher(const PackedDataset& data, std::size_t ahead, Make&& make_memory, std::size_t threads = 0)
+        : ahead_(ahead) {
         require(ahead >= 1, [] { return std::string("0 batches ahead, expected at least 1"); });
         places_.reserve(ahead + 2);
-        for (std::size_t i = 0; i < ahead + 2; ++i) places_.emplace_back(data);
+        for (std::size_t i = 0; i < ahead + 2; ++i) {
+            places_.emplace_back(data, make_memory());
+            places_.back().batch.memory = &places_.back().memory;
+        }
         try {
-            for (std::size_t i = 0; i < ahead; ++i) threads_.emplace_back([this] { work(); });
+            const std::size_t workers = threads == 0 ? ahead : threads;
+            for (std::size_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
         } catch (...) {
             stop();
             throw;
@@ -95,10 +109,34 @@ class BatchPrefetcher {
         return place.batch;
     }
 
+    /// The batch that was pushed as number `number`, counted from 0, once it is loaded: for another thread,
+    /// which looks at batches before they are taken. Null once close() has been called.
+    /// @pre    it has not been taken
+    /// @throws what loading it threw
+    [[nodiscard]] Batch* wait_for(std::size_t number) {
+        Place& place = places_[number % places_.size()];
+        {
+            std::unique_lock lock(mutex_);
+            loaded_.wait(lock, [&] { return closed_ || (pushed_ > number && place.is_loaded); });
+            if (closed_) return nullptr;
+        }
+        if (place.error) std::rethrow_exception(place.error);
+        return &place.batch;
+    }
+    /// Ends wait_for(), now and from now on.
+    void close() {
+        {
+            const std::lock_guard lock(mutex_);
+            closed_ = true;
+        }
+        loaded_.notify_all();
+    }
+
   private:
     struct Place {
-        explicit Place(const PackedDataset& data) : loader(data) {}
+        Place(const PackedDataset& data, Memory own) : loader(data), memory(std::move(own)) {}
         BatchLoader loader;
+        Memory memory;
         std::vector<std::uint64_t> inputs;
         Batch batch;
         bool is_loaded = false;
@@ -114,14 +152,14 @@ class BatchPrefetcher {
             lock.unlock();
             std::exception_ptr error;
             try {
-                place.batch.loaded = place.loader.load(seq, place.batch.ref);
+                place.batch.loaded = place.loader.load(seq, place.batch.ref, place.memory);
             } catch (...) {
                 error = std::current_exception();
             }
             lock.lock();
             place.error = error;
             place.is_loaded = true;
-            loaded_.notify_one();
+            loaded_.notify_all();
         }
     }
 
@@ -143,6 +181,7 @@ class BatchPrefetcher {
     std::size_t pushed_ = 0;
     std::size_t begun_ = 0;
     std::size_t taken_ = 0;
+    bool closed_ = false;
     bool stopping_ = false;
 };
 

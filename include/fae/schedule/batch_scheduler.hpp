@@ -69,9 +69,7 @@ class BatchScheduler {
         Class& current = classes_[segment_];
         const std::uint64_t count = std::min(options_.batch_size, current.inputs - current.done);
         chosen_.resize(static_cast<std::size_t>(count));
-        for (std::uint64_t i = 0; i < count; ++i) {
-            chosen_[static_cast<std::size_t>(i)] = current.order(current.done + i);
-        }
+        current.order.fill(current.done, chosen_);
         current.done += count;
         --segment_left_;
         batch.step = step_++;

@@ -40,6 +40,21 @@ class DirtySlots {
         if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit, std::memory_order_relaxed);
     }
 
+    /// Takes out the marked slots for which is_out(slot) holds.
+    template <Executor E, class IsOut>
+    void drop(const E& exec, IsOut&& is_out) {
+        for_chunks(exec, words_.size(), 64, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t w = begin; w < end; ++w) {
+                for (std::uint64_t left = words_[w]; left != 0; left &= left - 1) {
+                    const auto bit = std::countr_zero(left);
+                    if (is_out(static_cast<Slot>(w) * 64 + static_cast<Slot>(bit))) {
+                        words_[w] &= ~(std::uint64_t{1} << bit);
+                    }
+                }
+            }
+        });
+    }
+
     [[nodiscard]] bool contains(Slot slot) const {
         return (words_[static_cast<std::size_t>(slot / 64)] >> (slot % 64) & 1u) != 0;
     }

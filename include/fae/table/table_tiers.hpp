@@ -64,6 +64,7 @@ class TableTiers {
     [[nodiscard]] const RowLayout& layout() const { return layout_; }
     [[nodiscard]] OptimizerKind optimizer() const { return optimizer_; }
     [[nodiscard]] const P& placement() const { return placement_; }
+    [[nodiscard]] P& placement() { return placement_; }
     [[nodiscard]] std::uint64_t slots() const { return slots_; }
     /// The bytes of a row's weights and state, without padding.
     [[nodiscard]] std::uint64_t record_bytes() const { return (layout_.dim + layout_.state) * sizeof(T); }
@@ -76,6 +77,11 @@ class TableTiers {
         const RowsView<T>& home = home_of(row);
         return {home.weights_of(row), home.state_of(row)};
     }
+    /// True unless the tier that a route needs is behind the other.
+    [[nodiscard]] bool is_current(Route route) const {
+        if (slots_ == 0 || homes_.empty()) return true;
+        return newest_ == Newest::both || newest_ == (route == Route::home ? Newest::home : Newest::fast);
+    }
     /// Throws ContractError if the tier that a route needs is behind the other.
     void require_newest(Route route) const {
         if (slots_ == 0 || homes_.empty()) return;
@@ -86,6 +92,21 @@ class TableTiers {
             return std::string(
                 "the homes are behind the fast tier, expected synchronise() before this batch");
         });
+    }
+
+    /// Says that rows have trained at home, in two parts: which ones, by any thread of those that bring them
+    /// there, and that it has happened, by the one that asks for synchronisations.
+    /// @param rows  row ids in host memory
+    template <IndexType Index>
+    void mark_at_home(Span<const Index> rows) {
+        if (slots_ == 0) return;
+        const auto ref = placement_.ref();
+        for (const Index row : rows) {
+            if (const Location at = ref.locate(row); at.fast) dirty_.mark(at.position);
+        }
+    }
+    void trained_at_home() {
+        if (slots_ != 0) newest_ = Newest::home;
     }
 
   protected:

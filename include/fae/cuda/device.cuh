@@ -28,7 +28,9 @@ struct Device {
     int multiprocessors = 0;
     std::size_t shared_bytes = 0;  ///< the most shared memory that a block may opt in to
     std::size_t l2_bytes = 0;
-    bool has_clusters = false;  ///< blocks of a cluster can use one another's shared memory
+    /// Blocks of a cluster can use one another's shared memory, and a kernel can be launched while the one
+    /// before it runs: device and code are both of compute capability 9.0 or later.
+    bool has_clusters = false;
     std::string name;
 };
 
@@ -53,7 +55,10 @@ inline Device look_at_device(int ordinal) {
     device.name = properties.name;
     device.multiprocessors = properties.multiProcessorCount;
     device.shared_bytes = properties.sharedMemPerBlockOptin;
-    device.has_clusters = properties.major >= 9;
+    // Code for an older device runs on a newer one and still knows no clusters.
+    cudaFuncAttributes code{};
+    check(::cudaFuncGetAttributes(&code, probe_denormals<float>), "look at the device code");
+    device.has_clusters = properties.major >= 9 && code.ptxVersion >= 90;
     device.l2_bytes = static_cast<std::size_t>(properties.l2CacheSize);
     // Code that was compiled to flush denormals computes other bits than the host: refuse to start.
     Stream stream;

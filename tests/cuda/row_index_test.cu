@@ -166,6 +166,24 @@ TEST_CASE("cuda row_index: one row a million times, and a million rows once") {
     CHECK(is_index_of_host(Batch(lookups, 1, 1, power_law(lookups, 3)), lookups, {.one_tier = true}));
 }
 
+// Catches: scratch or a tile that is made for the other kind of batch where small batches turn into large
+// ones.
+TEST_CASE("cuda row_index: batches around the size from which tiles are larger have the host's index") {
+    for (const std::size_t lookups : {(1u << 19) - 1, 1u << 19, (1u << 19) + 1}) {
+        for (const std::uint64_t rows : {200ull, 60'000ull, 16'000'000ull, 2'000'000'000ull}) {
+            CAPTURE(lookups);
+            CAPTURE(rows);
+            const Batch batch(lookups, 1, 1, power_law(rows, rows + lookups));
+            CHECK(is_index_of_host(batch, rows, {.one_tier = true}));
+        }
+    }
+    using fae::cuda::row_index_scratch;
+    for (const std::uint64_t rows : {200ull, 16'000'000ull}) {
+        CHECK(row_index_scratch<std::uint32_t>((1u << 19) - 1, rows) <=
+              row_index_scratch<std::uint32_t>(1u << 19, rows));
+    }
+}
+
 // Catches: levels of the tree's top that are never reached by small batches.
 TEST_CASE("cuda backward_step: one row a million times has the host's bits") {
     const Batch batch(1'000'003, 1, 1, [](auto, auto) { return 6u; });

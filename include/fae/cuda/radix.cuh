@@ -22,8 +22,23 @@ static_assert(sort_threads >= digits);
 struct RankMemory {
     std::uint16_t of_warp[sort_warps][digits];  ///< keys of a digit in a warp, then in the warps before it
     std::uint32_t total[digits];                ///< keys of a digit in the block
-    std::uint32_t sums[digits / warp_size];
+    std::uint32_t sums[2][digits / warp_size];
 };
+
+/// A look-up under way: its key, and its bag or position.
+template <class Key>
+struct alignas(2 * sizeof(Key)) Pair {
+    Key key;
+    std::uint32_t place;
+};
+template <class Key>
+__device__ Key key_in(Key key) {
+    return key;
+}
+template <class Key>
+__device__ Key key_in(const Pair<Key>& pair) {
+    return pair.key;
+}
 
 /// The position within its block of a thread's item.
 template <unsigned Items>
@@ -49,18 +64,18 @@ __device__ inline unsigned lanes_with(unsigned digit) {
     return peers;
 }
 
-/// Ranks the block's keys: rank[k] counts the keys of the same digit before item k in its warp; of_warp and
-/// total are as said. Ends with a barrier.
-template <unsigned Items, class Key>
-__device__ void rank_keys(RankMemory& memory, const Key (&key)[Items], unsigned shift, unsigned mask,
-                          std::uint16_t (&rank)[Items]) {
+/// Ranks the keys of each warp, or pairs by their keys: rank[k] counts the keys of the same digit before item
+/// k in its warp; of_warp is as said, for the warp alone. Ends with a barrier.
+template <unsigned Items, class Item>
+__device__ void rank_in_warps(RankMemory& memory, const Item (&item)[Items], unsigned shift, unsigned mask,
+                              std::uint16_t (&rank)[Items]) {
     const unsigned lane = threadIdx.x % warp_size;
     std::uint16_t* const counts = memory.of_warp[threadIdx.x / warp_size];
     for (unsigned d = lane; d < digits / 2; d += warp_size) reinterpret_cast<std::uint32_t*>(counts)[d] = 0;
     __syncwarp();
 #pragma unroll
     for (unsigned k = 0; k < Items; ++k) {
-        const unsigned digit = digit_of(key[k], shift, mask);
+        const unsigned digit = digit_of(key_in(item[k]), shift, mask);
         const unsigned peers = lanes_with(digit);
         const unsigned before = __popc(peers & ((1u << lane) - 1));
         const std::uint16_t seen = counts[digit];
@@ -70,38 +85,67 @@ __device__ void rank_keys(RankMemory& memory, const Key (&key)[Items], unsigned 
         rank[k] = static_cast<std::uint16_t>(seen + before);
     }
     __syncthreads();
-    if (threadIdx.x < digits) {
-        std::uint16_t of[sort_warps];
+}
+
+/// Turns the warps' counts of a digit into where the warp's keys of it begin, if the block's begin at `from`;
+/// returns how many the block has. By a thread for its digit.
+__device__ inline std::uint32_t begin_warps(RankMemory& memory, unsigned digit, std::uint32_t from) {
+    std::uint16_t of[sort_warps];
 #pragma unroll
-        for (unsigned w = 0; w < sort_warps; ++w) of[w] = memory.of_warp[w][threadIdx.x];
-        unsigned sum = 0;
+    for (unsigned w = 0; w < sort_warps; ++w) of[w] = memory.of_warp[w][digit];
+    std::uint32_t at = from;
 #pragma unroll
-        for (unsigned w = 0; w < sort_warps; ++w) {
-            memory.of_warp[w][threadIdx.x] = static_cast<std::uint16_t>(sum);
-            sum += of[w];
-        }
-        memory.total[threadIdx.x] = sum;
+    for (unsigned w = 0; w < sort_warps; ++w) {
+        memory.of_warp[w][digit] = static_cast<std::uint16_t>(at);
+        at += of[w];
     }
+    return at - from;
+}
+
+/// Ranks the block's keys: as rank_in_warps(), and of_warp and total are as said for the block. Ends with a
+/// barrier.
+template <unsigned Items, class Key>
+__device__ void rank_keys(RankMemory& memory, const Key (&key)[Items], unsigned shift, unsigned mask,
+                          std::uint16_t (&rank)[Items]) {
+    rank_in_warps(memory, key, shift, mask, rank);
+    if (threadIdx.x < digits) memory.total[threadIdx.x] = begin_warps(memory, threadIdx.x, 0);
     __syncthreads();
 }
 
-/// The sum of `value` over the threads before this one, of the first `digits` threads; all threads call.
-__device__ inline std::uint32_t scan_digits(RankMemory& memory, std::uint32_t value) {
+/// Turns the values of the first `digits` threads into their sums over the threads before each; all threads
+/// call.
+template <class... Value>
+__device__ void scan_digits(RankMemory& memory, Value&... value) {
     const unsigned lane = threadIdx.x % warp_size;
     const unsigned warp = threadIdx.x / warp_size;
-    std::uint32_t sum = value;
+    std::uint32_t sum[] = {value...};
+    std::uint32_t before[] = {value...};
+    constexpr unsigned count = sizeof...(Value);
+    static_assert(count <= sizeof(memory.sums) / sizeof(memory.sums[0]));
+#pragma unroll
     for (unsigned step = 1; step < warp_size; step *= 2) {
-        const std::uint32_t other = __shfl_up_sync(all_lanes, sum, step);
-        if (lane >= step) sum += other;
+#pragma unroll
+        for (unsigned v = 0; v < count; ++v) {
+            const std::uint32_t other = __shfl_up_sync(all_lanes, sum[v], step);
+            if (lane >= step) sum[v] += other;
+        }
     }
     __syncthreads();
-    if (threadIdx.x < digits && lane == warp_size - 1) memory.sums[warp] = sum;
-    __syncthreads();
-    std::uint32_t before = sum - value;
-    for (unsigned w = 0; w < digits / warp_size; ++w) {
-        if (w < warp) before += memory.sums[w];
+    if (threadIdx.x < digits && lane == warp_size - 1) {
+#pragma unroll
+        for (unsigned v = 0; v < count; ++v) memory.sums[v][warp] = sum[v];
     }
-    return before;
+    __syncthreads();
+#pragma unroll
+    for (unsigned v = 0; v < count; ++v) {
+        before[v] = sum[v] - before[v];
+#pragma unroll
+        for (unsigned w = 0; w < digits / warp_size; ++w) {
+            if (w < warp) before[v] += memory.sums[v][w];
+        }
+    }
+    unsigned v = 0;
+    ((value = before[v++]), ...);
 }
 
 /// Blocks that share their memory; where the device has no clusters, a block stands alone.

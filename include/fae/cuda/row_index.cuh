@@ -98,8 +98,8 @@ template <class Key, IndexType Index>
     return scratch_bytes<Index>(lookups) + scratch_bytes<std::uint32_t>(lookups + 1) +
            2 * scratch_bytes<std::uint32_t>(positions) +
            scratch_bytes<std::uint32_t>(options.ordinals ? lookups : 0) + WorkLists::bytes(lookups) +
-           scratch_bytes<std::uint32_t>(list_words(lookups) + sort_words<Key>(lookups)) +
-           2 * scratch_bytes<Key>(lookups) + 2 * scratch_bytes<std::uint32_t>(lookups);
+           scratch_bytes<std::uint32_t>(list_words(lookups) + most_sort_words<Key>(lookups)) +
+           2 * scratch_bytes<Pair<Key>>(lookups);
 }
 
 template <class Key, IndexType Index>
@@ -113,11 +113,12 @@ RowIndex<Index> build_row_index_of(On on, const Bags<Index>& bags, std::uint64_t
     const auto bag_at = workspace.take<std::uint32_t>(by_position && !bags.is_fixed() ? lookups : 0);
     const auto ordinals = workspace.take<std::uint32_t>(options.ordinals ? lookups : 0);
     WorkLists lists = WorkLists::take(lookups, workspace);
-    const auto zeros = workspace.take<std::uint32_t>(list_words(lookups) + sort_words<Key>(lookups));
+    const KeyRule rule{static_cast<unsigned>(std::bit_width(rows > 1 ? rows - 1 : 1)), options.one_tier};
+    const std::size_t words = list_words(lookups);
+    const auto zeros = workspace.take<std::uint32_t>(words + sort_words(lookups, Digits(rule.bits()).passes));
     lists.sizes = reinterpret_cast<ListSizes*>(zeros.data());
-    Key* const keys[2] = {workspace.take<Key>(lookups).data(), workspace.take<Key>(lookups).data()};
-    std::uint32_t* const places[2] = {workspace.take<std::uint32_t>(lookups).data(),
-                                      workspace.take<std::uint32_t>(lookups).data()};
+    Pair<Key>* const pairs[2] = {workspace.take<Pair<Key>>(lookups).data(),
+                                 workspace.take<Pair<Key>>(lookups).data()};
     const std::uint64_t most_rows = (options.one_tier ? 1 : 2) * std::max<std::uint64_t>(rows, 1);
     const std::size_t capacity = std::min<std::uint64_t>(lookups, most_rows);
     RowIndex<Index> index;
@@ -131,21 +132,11 @@ RowIndex<Index> build_row_index_of(On on, const Bags<Index>& bags, std::uint64_t
         fill_bytes(on, begin, 0);
         return index;
     }
-    const KeyRule rule{static_cast<unsigned>(std::bit_width(rows > 1 ? rows - 1 : 1)), options.one_tier};
     const bool apart =
         options.features_apart && bags.bag_size() == 1 && bags.samples() <= most_feature_lookups();
-    const auto words = static_cast<std::uint32_t>(list_words(lookups));
-    Sorted<Key> sorted{};
-    if (apart) {
-        sorted = sort_features(on, bags, rule, keys[0], places[0], zeros.data(), words);
-    } else {
-        const Digits cut(rule.bits());
-        fill_bytes(on,
-                   zeros.subspan(
-                       0, words + sort_words<Key>(lookups) / Digits::most_passes(sizeof(Key)) * cut.passes),
-                   0);
-        sorted = sort_pairs(on, bags, rule, by_position, bag_at.data(), keys, places, zeros.data() + words);
-    }
+    const Sorted<Key> sorted = apart ? sort_features(on, bags, rule, sorted_in(pairs[0], lookups),
+                                                     zeros.data(), static_cast<std::uint32_t>(words))
+                                     : sort_pairs(on, bags, rule, by_position, bag_at.data(), pairs, zeros);
     // Where bags are single look-ups, the bag is the position.
     const bool derives_bags = by_position && bags.bag_size() != 1;
     queue_lists(on, ListJob<Key, Index>{sorted.keys, sorted.places, static_cast<std::uint32_t>(lookups),
@@ -178,7 +169,7 @@ template <IndexType Index = std::uint32_t>
 /// @pre    position_of(values[i]) < rows; what the options say is so
 /// @exec   cuda::On: queued; two kernels where features are sorted apart, else three and one per 8 bits that
 ///         rows need. No wait, no allocation: it can be captured
-/// @cost   reads the values twice, moves 8 bytes a look-up (12 where keys are wide) once per 8 bits that rows
+/// @cost   reads the values twice, moves 8 bytes a look-up (16 where keys are wide) once per 8 bits that rows
 ///         need; or once where features are sorted apart. The lists: at most 25 bytes a look-up more
 /// @throws ContractError if the workspace has less than cuda::row_index_scratch bytes, or the batch has 2^28
 ///         look-ups or 2^32 bags; CudaError

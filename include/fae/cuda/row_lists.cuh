@@ -18,6 +18,7 @@
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/lanes.cuh"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/stream.hpp"
 
 namespace fae::inline FAE_ABI::cuda::detail {
@@ -239,6 +240,7 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
     __shared__ std::uint32_t shared_before;
     __shared__ std::uint32_t counts[lists];  // of a list's entries here, then where the next one goes
 
+    wait_for_previous();
     const std::uint32_t tile = blockIdx.x;
     const std::uint32_t first = tile * tile_keys;
     const std::uint32_t count = min(job.lookups - first, tile_keys);
@@ -292,22 +294,11 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
             if ((heads >> k & 1u) != 0) starts[++r] = first + thread * Items + k;
         }
     }
-    // Three warps look outside the tile: for the rows before, where the row that came in begins, and where
-    // the last one ends.
+    // Two warps look outside the tile: where the row that came in begins, and where the last one ends.
     const std::uint32_t end = first + count;
     const bool came_in = first != 0 && keys[1] == keys[0];
     const bool goes_on = end < job.lookups && keys[count + 1] == keys[count];
-    if (warp == 0) {
-        const std::uint32_t before = rows_before(job.found, tile);
-        if (lane == 0) {
-            if (tile != 0) job.found[tile] = all_rows | (before + own);
-            shared_before = before;
-            if (end == job.lookups) {
-                job.lists.sizes->rows = before + own;
-                job.begin[before + own] = job.lookups;
-            }
-        }
-    } else if (warp == 1) {
+    if (warp == 1) {
         const std::uint32_t low = first / job.segment * job.segment;
         const std::uint32_t begin = came_in ? search_keys<false>(job.keys, low, first, keys[1]) : first;
         if (lane == 0) starts[0] = begin;
@@ -350,11 +341,21 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
             if (of.tower) atomicAdd(&counts[size_classes + 2], 1u);
         });
     __syncthreads();
-    if (thread < lists) {
-        std::uint32_t* const size = thread < size_classes
-                                        ? &job.lists.sizes->shorts[thread]
-                                        : &job.lists.sizes->blocks + (thread - size_classes);
-        counts[thread] = counts[thread] == 0 ? 0 : atomicAdd(size, counts[thread]);
+    // One warp makes room in the lists, while another looks for the rows before: those tiles have had time.
+    if (warp == 1 && lane < lists) {
+        std::uint32_t* const size = lane < size_classes ? &job.lists.sizes->shorts[lane]
+                                                        : &job.lists.sizes->blocks + (lane - size_classes);
+        counts[lane] = counts[lane] == 0 ? 0 : atomicAdd(size, counts[lane]);
+    } else if (warp == 0) {
+        const std::uint32_t rows = rows_before(job.found, tile);
+        if (lane == 0) {
+            if (tile != 0) job.found[tile] = all_rows | (rows + own);
+            shared_before = rows;
+            if (end == job.lookups) {
+                job.lists.sizes->rows = rows + own;
+                job.begin[rows + own] = job.lookups;
+            }
+        }
     }
     __syncthreads();
     const std::uint32_t before = shared_before;
@@ -426,14 +427,14 @@ void queue_lists(On on, const ListJob<Key, Index>& job) {
     const auto launch = [&](auto items) {
         constexpr unsigned of_thread = decltype(items)::value;
         const std::uint32_t tiles = ceil_div<std::uint32_t>(job.lookups, list_threads * of_thread);
-        make_lists<of_thread, Key, Index><<<tiles, list_threads, 0, on.stream>>>(job);
+        launch_behind(on, "launch of make_lists", make_lists<of_thread, Key, Index>, tiles, list_threads, 0,
+                      job);
     };
     if (job.lookups < (1u << 19)) {
         launch(std::integral_constant<unsigned, 4>{});
     } else {
         launch(std::integral_constant<unsigned, 12>{});
     }
-    check_launch("make_lists");
 }
 /// The most tiles of a batch.
 [[nodiscard]] constexpr std::size_t most_tiles(std::size_t lookups) {

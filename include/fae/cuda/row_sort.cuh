@@ -3,23 +3,28 @@
 // The sort behind cuda::RowIndex (row_index.cuh): look-ups by row, stable, least digit first. Internal to it.
 //
 // Two ways. Where every bag is one look-up and no row belongs to two features, a cluster of blocks sorts the
-// look-ups of a feature in shared memory, all passes in one kernel.
-// look-up) pairs are moved through device memory, one kernel per digit; a tile of pairs learns from the tiles
-// before it where its pairs go. Only the bits that the row space needs are looked at. Nothing of a library is
-// used: the first kernel makes the pairs from the batch while it moves them, and the digits of all passes are
-// counted in one read.
+// look-ups of a feature in shared memory, all passes in one kernel. Else (row, look-up) pairs are moved
+// through device memory, one kernel per digit; a tile of pairs learns from the tiles before it where its
+// pairs go. Only the bits that the row space needs are looked at. Nothing of a library is used: the first
+// kernel makes the pairs from the batch while it moves them, and the digits of all passes are counted in one
+// read.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "fae/core/bags.hpp"
 #include "fae/core/config.hpp"
+#include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/radix.cuh"
 #include "fae/cuda/stream.hpp"
 
@@ -56,9 +61,15 @@ __device__ std::uint32_t bag_of(const Bags<Index>& bags, std::uint64_t position)
 
 template <class Key>
 struct Sorted {
-    const Key* keys;
+    Key* keys;
     std::uint32_t* places;
 };
+/// The two arrays that a sort leaves in the memory of `lookups` pairs.
+template <class Key>
+[[nodiscard]] Sorted<Key> sorted_in(Pair<Key>* pairs, std::size_t lookups) {
+    Key* const keys = reinterpret_cast<Key*>(pairs);
+    return {keys, reinterpret_cast<std::uint32_t*>(keys + lookups)};
+}
 
 // ---- one feature, in the shared memory of a cluster
 // ----------------------------------------------------------
@@ -90,6 +101,7 @@ __global__ void __launch_bounds__(sort_threads)
     constexpr unsigned block_keys = sort_threads * Items;
     extern __shared__ std::uint64_t sort_memory[];
     auto& memory = *reinterpret_cast<FeatureMemory<Items, Key>*>(sort_memory);
+    let_next_launch();
     for (std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < zero_count;
          i += gridDim.x * blockDim.x) {
         zeros[i] = 0;
@@ -165,8 +177,8 @@ __global__ void __launch_bounds__(sort_threads)
                 total += b < blocks ? count : 0;
             }
         }
-        const std::uint32_t start = scan_digits(memory.rank, total);
-        if (threadIdx.x < digits) memory.base[threadIdx.x] = start + before;
+        scan_digits(memory.rank, total);
+        if (threadIdx.x < digits) memory.base[threadIdx.x] = total + before;
         __syncthreads();
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
@@ -202,17 +214,13 @@ __global__ void __launch_bounds__(sort_threads)
 
 /// Sorts the look-ups of every feature by itself, which needs that no two features share a row.
 template <class Key, IndexType Index>
-Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, Key* keys, std::uint32_t* places,
+Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, const Sorted<Key>& sorted,
                           std::uint32_t* zeros, std::uint32_t zero_count) {
     const auto launch = [&](auto items) {
         constexpr unsigned of_thread = decltype(items)::value;
         using Memory = FeatureMemory<of_thread, Key>;
         const auto kernel = sort_feature<of_thread, Key, Index>;
-        if constexpr (sizeof(Memory) > 48 * 1024) {
-            check(::cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(sizeof(Memory))),
-                  "reservation of shared memory");
-        }
+        allow_shared_bytes(kernel, sizeof(Memory));
         unsigned blocks = 1;
         while (std::size_t{blocks} * sort_threads * of_thread < bags.samples()) blocks *= 2;
         cudaLaunchAttribute attribute{};
@@ -227,8 +235,9 @@ Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, Key* key
         config.stream = on.stream;
         config.attrs = &attribute;
         config.numAttrs = current_device().has_clusters ? 1 : 0;
-        check(::cudaLaunchKernelEx(&config, kernel, bags, rule, keys, places, zeros, zero_count),
-              "launch of sort_feature");
+        check(
+            ::cudaLaunchKernelEx(&config, kernel, bags, rule, sorted.keys, sorted.places, zeros, zero_count),
+            "launch of sort_feature");
     };
     const std::size_t samples = bags.samples();
     const std::size_t blocks = current_device().has_clusters ? most_cluster_blocks : 1;
@@ -239,14 +248,19 @@ Sorted<Key> sort_features(On on, const Bags<Index>& bags, KeyRule rule, Key* key
     } else {
         launch(std::integral_constant<unsigned, most_feature_items>{});
     }
-    return {keys, places};
+    return sorted;
 }
 
 // ---- all look-ups, through device memory
 // ---------------------------------------------------------------------
 
-inline constexpr unsigned pair_items = 13;
-inline constexpr unsigned pair_tile = sort_threads * pair_items;
+/// Pairs of a thread: few where there are few look-ups, for all multiprocessors to have some.
+inline constexpr unsigned few_items = 4;
+inline constexpr unsigned many_items = 13;
+inline constexpr std::size_t many_pairs = std::size_t{1} << 19;
+[[nodiscard]] constexpr unsigned items_for(std::size_t lookups) {
+    return lookups < many_pairs ? few_items : many_items;
+}
 
 /// How the bits of a key are cut into digits.
 struct Digits {
@@ -259,29 +273,62 @@ struct Digits {
     }
 };
 
-/// Counts the digits of all passes.
-/// @par Launch any grid of sort_threads threads, stepping by the grid
+/// Zeroes words.
+/// @par Launch a thread a word, stepping by the grid
+template <class Word>
+__global__ void clear_words(Word* words, std::uint32_t count) {
+    let_next_launch();
+    for (std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+        words[i] = 0;
+    }
+}
+
+/// Counts the digits of all passes. Each lane has counters of its own, so that no two lanes of a warp meet in
+/// a bank of shared memory; where keys are wide, a few lanes share them.
+/// @par Launch any grid of count_threads threads, stepping by the grid; counter_bytes() of shared memory
+inline constexpr unsigned count_threads = 1024;
+inline constexpr unsigned count_at_once = 4;  ///< loads in flight
+[[nodiscard]] constexpr unsigned counter_lanes(unsigned passes) { return passes <= 4 ? warp_size : 8; }
+[[nodiscard]] constexpr std::size_t counter_bytes(unsigned passes) {
+    return std::size_t{passes} * digits * counter_lanes(passes) * sizeof(std::uint32_t);
+}
 template <class Key, IndexType Index>
-__global__ void __launch_bounds__(sort_threads)
-    count_digits(Bags<Index> bags, KeyRule rule, Digits cut, std::uint32_t* counts) {
+__global__ void __launch_bounds__(count_threads)
+    count_digits(Bags<Index> bags, KeyRule rule, Digits cut, unsigned lanes, std::uint32_t* counts) {
     constexpr unsigned most_passes = Digits::most_passes(sizeof(Key));
-    __shared__ std::uint32_t own[most_passes][digits];
-    for (unsigned d = threadIdx.x; d < cut.passes * digits; d += sort_threads)
-        own[d / digits][d % digits] = 0;
+    extern __shared__ std::uint64_t sort_memory[];
+    std::uint32_t* const own = reinterpret_cast<std::uint32_t*>(sort_memory);
+    let_next_launch();
+    for (unsigned i = threadIdx.x; i < cut.passes * digits * lanes; i += count_threads) own[i] = 0;
     __syncthreads();
     const auto lookups = static_cast<std::uint32_t>(bags.lookups());
     const unsigned mask = (1u << cut.width) - 1;
-    for (std::uint32_t i = blockIdx.x * sort_threads + threadIdx.x; i < lookups;
-         i += gridDim.x * sort_threads) {
-        const Key key = rule.key_of<Key>(bags.values()[i]);
+    const unsigned lane = threadIdx.x % lanes;
+    for (std::uint32_t first = blockIdx.x * count_threads * count_at_once + threadIdx.x; first < lookups;
+         first += gridDim.x * count_threads * count_at_once) {
+        Index value[count_at_once];
 #pragma unroll
-        for (unsigned p = 0; p < most_passes; ++p) {
-            if (p < cut.passes) atomicAdd(&own[p][digit_of(key, p * cut.width, mask)], 1u);
+        for (unsigned k = 0; k < count_at_once; ++k) {
+            const std::uint32_t i = first + k * count_threads;
+            if (i < lookups) value[k] = bags.values()[i];
+        }
+#pragma unroll
+        for (unsigned k = 0; k < count_at_once; ++k) {
+            if (first + k * count_threads >= lookups) break;
+            const Key key = rule.key_of<Key>(value[k]);
+#pragma unroll
+            for (unsigned p = 0; p < most_passes; ++p) {
+                if (p < cut.passes) {
+                    atomicAdd(&own[(p * digits + digit_of(key, p * cut.width, mask)) * lanes + lane], 1u);
+                }
+            }
         }
     }
     __syncthreads();
-    for (unsigned d = threadIdx.x; d < cut.passes * digits; d += sort_threads) {
-        const std::uint32_t count = own[d / digits][d % digits];
+    wait_for_previous();
+    for (unsigned d = threadIdx.x; d < cut.passes * digits; d += count_threads) {
+        std::uint32_t count = 0;
+        for (unsigned i = 0; i < lanes; ++i) count += own[d * lanes + (i + threadIdx.x) % lanes];
         if (count != 0) atomicAdd(&counts[d], count);
     }
 }
@@ -314,13 +361,28 @@ __device__ inline std::uint32_t keys_before(const volatile std::uint32_t* found,
     return sum;
 }
 
-template <class Key>
+template <unsigned Items, class Key>
 struct PairMemory {
     RankMemory rank;
-    Key key[pair_tile];
-    std::uint32_t place[pair_tile];
-    std::uint32_t local[digits];   ///< where a digit begins in the tile
-    std::uint32_t target[digits];  ///< where its keys go, less that
+    Pair<Key> pair[sort_threads * Items];
+    std::uint32_t target[digits];  ///< where a digit's keys go, less where they lie in the tile
+};
+
+/// Division of a number below 2^28 by one that the host knows.
+class Divisor {
+  public:
+    explicit Divisor(std::size_t by) {
+        if (by <= 1) return;
+        shift_ = static_cast<unsigned>(std::bit_width(by - 1)) - 1;
+        factor_ = static_cast<std::uint32_t>(((std::uint64_t{1} << (32 + shift_)) + by - 1) / by);
+    }
+    [[nodiscard]] __device__ std::uint32_t divide(std::uint32_t number) const {
+        return factor_ == 0 ? number : __umulhi(number, factor_) >> shift_;
+    }
+
+  private:
+    std::uint32_t factor_ = 0;  ///< 2^(32 + shift) over the divisor, rounded up; 0: the divisor is 1
+    unsigned shift_ = 0;
 };
 
 /// What a pass moves.
@@ -328,138 +390,174 @@ template <class Key, IndexType Index>
 struct PairJob {
     Bags<Index> bags;
     KeyRule rule;
+    Divisor bag_size;  ///< of fixed bags
     bool by_position;
     std::uint32_t* bag_at;       ///< [lookups] written by the first pass where bags are jagged, by position
     const std::uint32_t* count;  ///< [digits] of this pass
     std::uint32_t* found;        ///< [tiles, digits] of this pass, zeroed
-    const Key* from;
-    const std::uint32_t* from_places;
-    Key* to;
-    std::uint32_t* to_places;
+    const Pair<Key>* from;       ///< the first pass makes pairs from the batch
+    Pair<Key>* to;               ///< null: the last pass, which writes keys and places apart
+    Key* keys;
+    std::uint32_t* places;
     unsigned shift;
     unsigned mask;
 };
 
 /// Moves pairs by one digit; the first pass makes them.
-/// @par Launch a block a tile of pair_tile pairs
-template <bool First, class Key, IndexType Index>
-__global__ void __launch_bounds__(sort_threads, 2) move_pairs(PairJob<Key, Index> job) {
+/// @par Launch a block a tile of sort_threads * Items pairs
+template <bool First, unsigned Items, class Key, IndexType Index>
+__global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key, Index> job) {
+    constexpr std::uint32_t tile = sort_threads * Items;
     extern __shared__ std::uint64_t sort_memory[];
-    auto& memory = *reinterpret_cast<PairMemory<Key>*>(sort_memory);
+    auto& memory = *reinterpret_cast<PairMemory<Items, Key>*>(sort_memory);
     const auto lookups = static_cast<std::uint32_t>(job.bags.lookups());
-    const std::uint32_t first = blockIdx.x * pair_tile;
-    Key key[pair_items];
-    std::uint32_t place[pair_items];
+    const std::uint32_t first = blockIdx.x * tile;
+    const unsigned d = threadIdx.x;
+    let_next_launch();
+    if constexpr (!First) wait_for_previous();
+    Pair<Key> pair[Items];
+    if constexpr (First) {
+        Index value[Items];
 #pragma unroll
-    for (unsigned k = 0; k < pair_items; ++k) {
-        const std::uint32_t i = first + key_place<pair_items>(k);
-        key[k] = ~Key{0};
-        place[k] = 0;
-        if (i >= lookups) continue;
-        if constexpr (First) {
-            key[k] = job.rule.template key_of<Key>(job.bags.values()[i]);
-            place[k] = i;
-            if (job.bags.is_fixed()) {
-                if (!job.by_position) place[k] = i / static_cast<std::uint32_t>(job.bags.bag_size());
-            } else {
-                const std::uint32_t bag = bag_of(job.bags, i);
-                if (job.by_position) {
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = first + key_place<Items>(k);
+            value[k] = i < lookups ? job.bags.values()[i] : Index{0};
+        }
+        const bool divides = job.bags.is_fixed() && !job.by_position;
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = first + key_place<Items>(k);
+            pair[k] = {job.rule.template key_of<Key>(value[k]), divides ? job.bag_size.divide(i) : i};
+        }
+        if (!job.bags.is_fixed()) {
+#pragma unroll
+            for (unsigned k = 0; k < Items; ++k) {
+                const std::uint32_t i = first + key_place<Items>(k);
+                const std::uint32_t bag = i < lookups ? bag_of(job.bags, i) : 0;
+                if (!job.by_position) {
+                    pair[k].place = bag;
+                } else if (i < lookups) {
                     job.bag_at[i] = bag;
-                } else {
-                    place[k] = bag;
                 }
             }
-        } else {
-            key[k] = job.from[i];
-            place[k] = job.from_places[i];
+        }
+    } else {
+#pragma unroll
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = first + key_place<Items>(k);
+            if (i < lookups) pair[k] = job.from[i];
         }
     }
-    std::uint16_t rank[pair_items];
-    rank_keys(memory.rank, key, job.shift, job.mask, rank);
-    const unsigned d = threadIdx.x;
-    const std::uint32_t total = d < digits ? memory.rank.total[d] : 0;
+    // What is missing behind the last look-up has all bits set: a stable sort leaves it at the end.
+#pragma unroll
+    for (unsigned k = 0; k < Items; ++k) {
+        if (first + key_place<Items>(k) >= lookups) pair[k] = {~Key{0}, 0};
+    }
+    std::uint16_t rank[Items];
+    rank_in_warps(memory.rank, pair, job.shift, job.mask, rank);
+    if constexpr (First) wait_for_previous();
+    volatile std::uint32_t* const found = job.found + blockIdx.x * std::size_t{digits};
+    std::uint32_t total = 0;
+    std::uint32_t start = 0;
     if (d < digits) {
-        volatile std::uint32_t* const found = job.found + blockIdx.x * std::size_t{digits};
+        start = job.count[d];
+#pragma unroll
+        for (unsigned w = 0; w < sort_warps; ++w) total += memory.rank.of_warp[w][d];
         found[d] = (blockIdx.x == 0 ? all_keys : own_keys) | total;
     }
-    const std::uint32_t start = scan_digits(memory.rank, d < digits ? job.count[d] : 0);
-    const std::uint32_t local = scan_digits(memory.rank, total);
-    if (d < digits) memory.local[d] = local;
+    std::uint32_t local = total;
+    scan_digits(memory.rank, start, local);
+    if (d < digits) begin_warps(memory.rank, d, local);
     __syncthreads();
 #pragma unroll
-    for (unsigned k = 0; k < pair_items; ++k) {
-        const unsigned digit = digit_of(key[k], job.shift, job.mask);
-        const std::uint32_t to =
-            memory.local[digit] + memory.rank.of_warp[threadIdx.x / warp_size][digit] + rank[k];
-        memory.key[to] = key[k];
-        memory.place[to] = place[k];
+    for (unsigned k = 0; k < Items; ++k) {
+        const unsigned digit = digit_of(pair[k].key, job.shift, job.mask);
+        memory.pair[memory.rank.of_warp[d / warp_size][digit] + rank[k]] = pair[k];
     }
     if (d < digits) {
         const std::uint32_t before = keys_before(job.found + d, blockIdx.x);
-        if (blockIdx.x != 0) {
-            volatile std::uint32_t* const found = job.found + blockIdx.x * std::size_t{digits};
-            found[d] = all_keys | (before + total);
-        }
+        if (blockIdx.x != 0) found[d] = all_keys | (before + total);
         memory.target[d] = start + before - local;
     }
     __syncthreads();
-    const std::uint32_t count = min(lookups - first, pair_tile);
+    const std::uint32_t count = min(lookups - first, tile);
 #pragma unroll
-    for (unsigned k = 0; k < pair_items; ++k) {
-        const unsigned i = k * sort_threads + threadIdx.x;
+    for (unsigned k = 0; k < Items; ++k) {
+        const unsigned i = k * sort_threads + d;
         if (i < count) {
-            const Key moved = memory.key[i];
-            const std::uint32_t to = memory.target[digit_of(moved, job.shift, job.mask)] + i;
-            job.to[to] = moved;
-            job.to_places[to] = memory.place[i];
+            const Pair<Key> moved = memory.pair[i];
+            const std::uint32_t to = memory.target[digit_of(moved.key, job.shift, job.mask)] + i;
+            if (job.to != nullptr) {
+                job.to[to] = moved;
+            } else {
+                job.keys[to] = moved.key;
+                job.places[to] = moved.place;
+            }
         }
     }
 }
 
 /// Words that a sort needs zero: counts of digits, and what tiles know.
+[[nodiscard]] constexpr std::size_t sort_words(std::size_t lookups, unsigned passes) {
+    return passes * digits *
+           (1 + ceil_div<std::size_t>(lookups, std::size_t{sort_threads} * items_for(lookups)));
+}
+/// Not fewer than any smaller batch needs.
 template <class Key>
-[[nodiscard]] constexpr std::size_t sort_words(std::size_t lookups) {
-    return Digits::most_passes(sizeof(Key)) * digits * (1 + ceil_div<std::size_t>(lookups, pair_tile));
+[[nodiscard]] constexpr std::size_t most_sort_words(std::size_t lookups) {
+    constexpr unsigned passes = Digits::most_passes(sizeof(Key));
+    return std::max(sort_words(lookups, passes), sort_words(std::min(lookups, many_pairs - 1), passes));
 }
 
-/// Sorts pairs of row and bag (or position). `zeros` of sort_words words have been zeroed.
+/// Sorts pairs of row and bag (or position). `words`, of which the last are the sort's, need not be zero.
 template <class Key, IndexType Index>
 Sorted<Key> sort_pairs(On on, const Bags<Index>& bags, KeyRule rule, bool by_position, std::uint32_t* bag_at,
-                       Key* const (&keys)[2], std::uint32_t* const (&places)[2], std::uint32_t* zeros) {
+                       Pair<Key>* const (&pairs)[2], Span<std::uint32_t> words) {
     const Digits cut(rule.bits());
     const auto lookups = static_cast<std::uint32_t>(bags.lookups());
-    const std::uint32_t tiles = ceil_div(lookups, pair_tile);
-    std::uint32_t* const counts = zeros;
-    std::uint32_t* found = zeros + cut.passes * digits;
-    const auto grid =
-        static_cast<unsigned>(min(tiles, 4 * static_cast<std::uint32_t>(current_device().multiprocessors)));
-    count_digits<Key, Index><<<grid, sort_threads, 0, on.stream>>>(bags, rule, cut, counts);
-    check_launch("count_digits");
-    constexpr std::size_t bytes = sizeof(PairMemory<Key>);
-    for (unsigned pass = 0; pass < cut.passes; ++pass) {
-        const PairJob<Key, Index> job{bags,
-                                      rule,
-                                      by_position,
-                                      bag_at,
-                                      counts + pass * digits,
-                                      found + pass * std::size_t{tiles} * digits,
-                                      keys[1 - pass % 2],
-                                      places[1 - pass % 2],
-                                      keys[pass % 2],
-                                      places[pass % 2],
-                                      pass * cut.width,
-                                      (1u << cut.width) - 1};
-        const auto kernel = pass == 0 ? move_pairs<true, Key, Index> : move_pairs<false, Key, Index>;
-        if constexpr (bytes > 47 * 1024) {
-            check(::cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(bytes)),
-                  "reservation of shared memory");
+    const auto multiprocessors = static_cast<std::uint32_t>(current_device().multiprocessors);
+    std::uint32_t* const counts = words.data() + words.size() - sort_words(lookups, cut.passes);
+    std::uint32_t* const found = counts + cut.passes * digits;
+    clear_words<<<launch_grid(words.size(), sort_threads), sort_threads, 0, on.stream>>>(
+        words.data(), static_cast<std::uint32_t>(words.size()));
+    check_launch("clear_words");
+    const std::size_t counters = counter_bytes(cut.passes);
+    allow_shared_bytes(count_digits<Key, Index>, counters);
+    launch_behind(on, "launch of count_digits", count_digits<Key, Index>,
+                  std::min(ceil_div(lookups, count_at_once * count_threads), multiprocessors), count_threads,
+                  counters, bags, rule, cut, counter_lanes(cut.passes), counts);
+    Sorted<Key> sorted{};
+    const auto move = [&]<unsigned Items>(std::integral_constant<unsigned, Items>) {
+        constexpr std::size_t bytes = sizeof(PairMemory<Items, Key>);
+        const std::uint32_t tiles = ceil_div(lookups, sort_threads * Items);
+        for (unsigned pass = 0; pass < cut.passes; ++pass) {
+            const bool last = pass + 1 == cut.passes;
+            sorted = sorted_in(pairs[pass % 2], lookups);
+            const PairJob<Key, Index> job{bags,
+                                          rule,
+                                          Divisor(bags.bag_size()),
+                                          by_position,
+                                          bag_at,
+                                          counts + pass * digits,
+                                          found + pass * std::size_t{tiles} * digits,
+                                          pairs[1 - pass % 2],
+                                          last ? nullptr : pairs[pass % 2],
+                                          sorted.keys,
+                                          sorted.places,
+                                          pass * cut.width,
+                                          (1u << cut.width) - 1};
+            const auto kernel =
+                pass == 0 ? move_pairs<true, Items, Key, Index> : move_pairs<false, Items, Key, Index>;
+            allow_shared_bytes(kernel, bytes);
+            launch_behind(on, "launch of move_pairs", kernel, tiles, sort_threads, bytes, job);
         }
-        kernel<<<tiles, sort_threads, bytes, on.stream>>>(job);
-        check_launch("move_pairs");
+    };
+    if (items_for(lookups) == few_items) {
+        move(std::integral_constant<unsigned, few_items>{});
+    } else {
+        move(std::integral_constant<unsigned, many_items>{});
     }
-    const unsigned last = (cut.passes - 1) % 2;
-    return {keys[last], places[last]};
+    return sorted;
 }
 
 }  // namespace fae::inline FAE_ABI::cuda::detail

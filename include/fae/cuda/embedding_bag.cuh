@@ -84,7 +84,10 @@ struct RowOfBag {
         return reinterpret_cast<Key>(source.weights_of(values[i], feature));
     }
     __device__ T weight(std::uint32_t i) const { return static_cast<T>(weights[i]); }
-    __device__ const T* at(Key key) const { return reinterpret_cast<const T*>(key); }
+    template <class Vector>
+    __device__ Vector load(Key key, unsigned column) const {
+        return Vector::load_constant(reinterpret_cast<const T*>(key) + column);
+    }
 };
 
 inline constexpr unsigned pool_threads = 256;
@@ -119,43 +122,72 @@ __global__ void __launch_bounds__(pool_threads, 4)
 /// Look-ups of fixed bags that a block holds in shared memory at most.
 inline constexpr std::size_t most_staged = 4096;
 
-/// Pools fixed bags whose look-ups fit in shared memory: they are read once a block, side by side, so that
-/// nothing stands between the loads of rows.
+/// Pools fixed bags whose look-ups fit in shared memory: a warp reads those of its bags once, side by side,
+/// so that nothing stands between the loads of rows, of which a lane has `batch` in flight. `TwoViews`: rows
+/// may lie in either view; else all are in that of the homes.
 /// @par Launch as pool_bags
-template <class Lanes, class T, IndexType Index>
-__global__ void __launch_bounds__(pool_threads, 5)
+template <class Lanes, unsigned batch, unsigned blocks_at_once, bool TwoViews, class T, IndexType Index>
+__global__ void __launch_bounds__(pool_threads, blocks_at_once)
     pool_staged(const DeviceRows<T> source, const Bags<Index> bags, bool mean, MatrixView<T> out) {
     using Vector = typename Lanes::Vector;
     constexpr unsigned bags_of_block = pool_threads / Lanes::width;
-    constexpr unsigned batch = 4;  // loads in flight
+    constexpr unsigned at_once = 4;  // look-ups on their way
     extern __shared__ std::uint64_t staged_values[];
-    const Index* const values = reinterpret_cast<const Index*>(staged_values);
     const auto size = static_cast<unsigned>(bags.bag_size());
-    const std::size_t blocks = ceil_div<std::size_t>(bags.size(), bags_of_block);
-    const std::size_t first = blockIdx.x % blocks * bags_of_block;
-    const auto count = static_cast<unsigned>(min(std::size_t{bags_of_block}, bags.size() - first));
-    for (unsigned i = threadIdx.x; i < count * size; i += pool_threads) {
-        reinterpret_cast<Index*>(staged_values)[i] = bags.values()[first * size + i];
+    const auto blocks = static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block));
+    const unsigned warp = threadIdx.x / warp_size;
+    const std::size_t first = std::size_t{blockIdx.x % blocks} * bags_of_block + warp * Lanes::groups;
+    if (first >= bags.size()) return;
+    const auto count = static_cast<unsigned>(min(std::size_t{Lanes::groups}, bags.size() - first));
+    Index* const staged = reinterpret_cast<Index*>(staged_values) + warp * Lanes::groups * size;
+    const Index* const from = bags.values().data() + first * size;
+    for (unsigned i = threadIdx.x % warp_size; i < count * size; i += at_once * warp_size) {
+        Index value[at_once];
+#pragma unroll
+        for (unsigned k = 0; k < at_once; ++k) {
+            if (i + k * warp_size < count * size) value[k] = __ldcs(from + i + k * warp_size);
+        }
+#pragma unroll
+        for (unsigned k = 0; k < at_once; ++k) {
+            if (i + k * warp_size < count * size) staged[i + k * warp_size] = value[k];
+        }
     }
-    __syncthreads();
-    const unsigned own = threadIdx.x / Lanes::width;
+    __syncwarp();
+    const unsigned own = Lanes::group();
     const auto column =
         static_cast<unsigned>(blockIdx.x / blocks) * Lanes::slice + Lanes::lane() * Lanes::pack;
     if (own >= count || column >= out.columns()) return;
-    const std::size_t feature = source.parts == nullptr ? 0 : (first + own) % bags.features();
+    DeviceView<T> home = source.home;
+    if constexpr (TwoViews) {
+        if (source.parts != nullptr) {
+            home = DeviceView<T>(source.parts[source.feature_part[(first + own) % bags.features()]]);
+        }
+    } else {
+        home.weights += column * sizeof(T);
+    }
+    const Index* const mine = staged + own * size;
     const auto load = [&](unsigned i) {
-        return Vector::load(source.weights_of(values[own * size + i], feature) + column);
+        const Index row = position_of(mine[i]);
+        if constexpr (!TwoViews) return Vector::load_constant(home.weights_of(row));
+        return Vector::load_constant((is_fast(mine[i]) ? source.fast : home).weights_of(row) + column);
     };
     Vector sum = Vector::none();
-    unsigned i = 0;
-    for (; i + batch <= size; i += batch) {
+    for (unsigned i = 0; i < size; i += batch) {
         Vector term[batch];
+        // Behind the last row there is what a sum begins with.
+        if (i + batch <= size) {
 #pragma unroll
-        for (unsigned u = 0; u < batch; ++u) term[u] = load(i + u);
+            for (unsigned u = 0; u < batch; ++u) term[u] = load(i + u);
+        } else {
+#pragma unroll
+            for (unsigned u = 0; u < batch; ++u) {
+                term[u] = Vector::none();
+                if (i + u < size) term[u] = load(i + u);
+            }
+        }
 #pragma unroll
         for (unsigned u = 0; u < batch; ++u) sum.add(term[u]);
     }
-    for (; i < size; ++i) sum.add(load(i));
     if (mean && size > 1) sum.divide(static_cast<T>(size));
     sum.store_once(out.row(first + own) + column);
 }
@@ -266,9 +298,22 @@ void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Poo
                 pooling != Pooling::weighted && bags.is_fixed() && staged <= impl::most_staged) {
                 const auto blocks =
                     static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block) * slices);
-                impl::pool_staged<Lanes, T, Index>
-                    <<<blocks, impl::pool_threads, staged * sizeof(Index), on.stream>>>(source, bags, mean,
-                                                                                        out);
+                const auto launch = [&](auto kernel, const impl::DeviceRows<T>& from) {
+                    kernel<<<blocks, impl::pool_threads, staged * sizeof(Index), on.stream>>>(from, bags,
+                                                                                              mean, out);
+                };
+                constexpr unsigned at_once = Lanes::width == 8 ? 4 : 5;
+                if (rows.home.size() > 1 || (rows.fast.rows != 0 && rows.home.size() == 1)) {
+                    launch(impl::pool_staged<Lanes, 8, at_once, true, T, Index>, source);
+                } else {
+                    impl::DeviceRows<T> one_view = source;
+                    if (rows.home.empty()) one_view.home = source.fast;
+                    if (Lanes::width == 16 && bags.bag_size() <= 32) {
+                        launch(impl::pool_staged<Lanes, 6, 6, false, T, Index>, one_view);
+                    } else {
+                        launch(impl::pool_staged<Lanes, 8, at_once, false, T, Index>, one_view);
+                    }
+                }
                 return cuda::check_launch("pool_staged");
             }
             if (pooling == Pooling::weighted) {

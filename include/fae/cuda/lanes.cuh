@@ -56,6 +56,11 @@ struct alignas(sizeof(T) * Columns) Pack {
         const Word word = __ldcs(reinterpret_cast<const Word*>(from));
         return reinterpret_cast<const Pack&>(word);
     }
+    /// The same for what nothing writes while the kernel runs.
+    __device__ static Pack load_constant(const T* from) {
+        const Word word = __ldg(reinterpret_cast<const Word*>(from));
+        return reinterpret_cast<const Pack&>(word);
+    }
     __device__ void store_once(T* to) const {
         __stcs(reinterpret_cast<Word*>(to), reinterpret_cast<const Word&>(*this));
     }
@@ -98,9 +103,9 @@ __device__ Value of_lane(const Value (&values)[PerLane], unsigned i) {
 }
 
 /// The sum of `count` terms in the columns of this lane, front to back. A term is known by a key:
-/// finder.find(i), by one lane; finder.at(key), its columns, by all; finder.weight(i). All groups of the warp
-/// take as many turns as the one with the most terms, and all lanes must call. A lane that is not `active`
-/// reads no term.
+/// finder.find(i), by one lane; finder.load<Vector>(key, column), by all; finder.weight(i). All groups of the
+/// warp take as many turns as the one with the most terms, and all lanes must call. A lane that is not
+/// `active` reads no term.
 template <class Lanes, bool Weighted, class Finder>
 __device__ typename Lanes::Vector sum_terms(const Finder& finder, std::uint32_t count, unsigned column,
                                             bool active) {
@@ -148,11 +153,11 @@ __device__ typename Lanes::Vector sum_terms(const Finder& finder, std::uint32_t 
             const bool whole = base + j + batch <= least;
             if (whole) {
 #pragma unroll
-                for (unsigned u = 0; u < batch; ++u) term[u] = Vector::load(finder.at(found[u]) + column);
+                for (unsigned u = 0; u < batch; ++u) term[u] = finder.template load<Vector>(found[u], column);
             } else {
 #pragma unroll
                 for (unsigned u = 0; u < batch; ++u) {
-                    if (base + j + u < mine) term[u] = Vector::load(finder.at(found[u]) + column);
+                    if (base + j + u < mine) term[u] = finder.template load<Vector>(found[u], column);
                 }
             }
 #pragma unroll

@@ -63,7 +63,10 @@ struct Contributions {
         __device__ T weight(std::uint32_t i) const {
             return static_cast<T>(of.weights[of.positions[from + i]]);
         }
-        __device__ const T* at(Key bag) const { return of.gradients + std::size_t{bag} * of.stride; }
+        template <class Vector>
+        __device__ Vector load(Key bag, unsigned column) const {
+            return Vector::load_constant(of.gradients + std::size_t{bag} * of.stride + column);
+        }
     };
     [[nodiscard]] __device__ Finder from(std::uint32_t first) const { return {*this, first}; }
 };

@@ -6,7 +6,8 @@
 // Four kernels, one for each kind of list that the index holds: blocks of contributions, spans (64 sums of
 // blocks), towers (the sums of a row's spans), and rows of up to four contributions. The first three follow
 // from one another; the last depends on none, and can run beside them: blocks live on the second-level cache,
-// rows of few contributions on memory.
+// rows of few contributions on memory. Without a stream beside it begins once the blocks are done, while
+// spans and towers, which are few, still run.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/lanes.cuh"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/optimizer.cuh"
 #include "fae/cuda/row_index.cuh"
 #include "fae/cuda/stream.hpp"
@@ -43,6 +45,7 @@ namespace detail {
 inline constexpr unsigned sum_threads = 128;
 inline constexpr unsigned sum_blocks_a_multiprocessor =
     7;  ///< that many are there at a time: registers for eight loads
+inline constexpr std::size_t small_batch = std::size_t{1} << 19;  ///< in look-ups
 
 /// The contributions of a batch: entry i is the gradient of bags[i], times weights[positions[i]] where sums
 /// are weighted.
@@ -207,15 +210,17 @@ __global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
         if (active && !ends) sum.store(job.block_sums + std::size_t{entry.place} * job.dim + column);
         job.sink.template finish<Lanes>(ready, sum, ends);
     }
+    let_next_launch();
 }
 
-/// Sums rows of 1 to 4 contributions.
+/// Sums rows of 1 to 4 contributions. What it reads is there before the kernels that it may be launched
+/// behind begin, so it waits for them only at its end.
 /// @par Launch any grid of sum_threads threads; a group of lanes takes one row, or a few, (in one slice of
 /// columns) of one class
 template <class Lanes, bool Weighted, class T, class Sink>
 __global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
     sum_short_rows(const SumJob<T, Sink> job) {
-    if (job.sink.stopped()) return;
+    if (job.sink.stopped()) return wait_for_previous();
     const std::uint32_t fours = job.lists.sizes->shorts[2];
     const std::uint32_t twos = job.lists.sizes->shorts[1];
     const std::uint32_t ones = job.lists.sizes->shorts[0];
@@ -231,6 +236,7 @@ __global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
             sum_shorts<1, 2, Lanes, Weighted>(job, job.lists.shorts[0], ones, task - end_of_twos);
         }
     }
+    wait_for_previous();
 }
 
 /// What the kernels that sum sums read rows by: a column a lane, whatever the dim.
@@ -259,6 +265,8 @@ __device__ T sum_column(const T* from, std::uint32_t count, std::size_t stride) 
 template <class T, class Sink>
 __global__ void __launch_bounds__(sum_threads) sum_spans(const SumJob<T, Sink> job) {
     using Column = ColumnLanes<T>;
+    let_next_launch();
+    wait_for_previous();
     if (job.sink.stopped()) return;
     const std::uint32_t parts = Sink::needs_whole_rows ? 1 : (job.dim + warp_size - 1) / warp_size;
     const std::uint32_t tasks = job.lists.sizes->spans * parts;
@@ -289,6 +297,8 @@ __global__ void __launch_bounds__(sum_threads) sum_spans(const SumJob<T, Sink> j
 /// @par Launch any grid of sum_threads threads; a block takes a row, a thread a column of a sum of 64
 template <class T, class Sink>
 __global__ void __launch_bounds__(sum_threads) sum_towers(const SumJob<T, Sink> job) {
+    let_next_launch();
+    wait_for_previous();
     if (job.sink.stopped()) return;
     const std::uint32_t towers = job.lists.sizes->towers;
     for (std::uint32_t tower = blockIdx.x; tower < towers; tower += gridDim.x) {
@@ -401,30 +411,37 @@ void queue_sums(On on, const RowIndex<Index>& index, const Bags<Index>& bags, Po
     constexpr bool whole = Sink::needs_whole_rows;
     with_lanes<T, whole ? Deal::whole_rows : Deal::more_lanes>(dim, packs, [&]<class Lanes>(Lanes) {
         job.slices = Lanes::slices(dim);
-        // Side by side, both kinds are to be on every multiprocessor at a time.
-        const unsigned at_once = sum_blocks_a_multiprocessor / (side == nullptr ? 1 : 2);
+        // Side by side, both kinds are to be on every multiprocessor at a time: blocks of a large batch leave
+        // room for short rows, those of a small one are over soon.
+        const unsigned beside = lookups < small_batch ? sum_blocks_a_multiprocessor - 2 : 3;
+        const unsigned at_once = side == nullptr ? sum_blocks_a_multiprocessor : beside;
         const auto kernel = weighted ? sum_blocks<Lanes, true, T, Sink> : sum_blocks<Lanes, false, T, Sink>;
         kernel<<<grid(lookups / 5 + 1, Lanes::groups, at_once), sum_threads, 0, long_on.stream>>>(job);
         check_launch("sum_blocks");
     });
     if (lookups > block_terms) {
         const std::size_t most = WorkLists::most_spans(lookups) * ceil_div<std::size_t>(dim, warp_size);
-        sum_spans<T, Sink>
-            <<<launch_grid(most * warp_size, sum_threads), sum_threads, 0, long_on.stream>>>(job);
-        check_launch("sum_spans");
+        launch_behind(long_on, "launch of sum_spans", sum_spans<T, Sink>,
+                      launch_grid(most * warp_size, sum_threads), sum_threads, 0, job);
     }
     if (lookups > span_terms) {
         const unsigned towers = launch_grid(WorkLists::most_towers(lookups), 1);
-        sum_towers<T, Sink><<<towers, sum_threads, 0, long_on.stream>>>(job);
-        check_launch("sum_towers");
+        launch_behind(long_on, "launch of sum_towers", sum_towers<T, Sink>, towers, sum_threads, 0, job);
     }
     with_lanes<T, whole ? Deal::whole_rows : Deal::packs>(dim, packs, [&]<class Lanes>(Lanes) {
         job.slices = Lanes::slices(dim);
         const auto kernel =
             weighted ? sum_short_rows<Lanes, true, T, Sink> : sum_short_rows<Lanes, false, T, Sink>;
-        kernel<<<grid(lookups, 2 * Lanes::groups, sum_blocks_a_multiprocessor), sum_threads, 0, on.stream>>>(
-            job);
-        check_launch("sum_short_rows");
+        // Side by side, a few times as many as are there at a time: the later ones take the room that the
+        // long rows leave.
+        const unsigned rounds = side == nullptr || lookups < small_batch ? 1 : 4;
+        const unsigned blocks = grid(lookups, 2 * Lanes::groups, rounds * sum_blocks_a_multiprocessor);
+        if (side == nullptr) {
+            launch_behind(on, "launch of sum_short_rows", kernel, blocks, sum_threads, 0, job);
+        } else {
+            kernel<<<blocks, sum_threads, 0, on.stream>>>(job);
+            check_launch("sum_short_rows");
+        }
     });
     if (side != nullptr) {
         side->join.record(long_on);

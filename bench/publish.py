@@ -246,7 +246,63 @@ class Synchronisation:
         return made
 
 
-MEASURED = {"gpu_hot_step": HotStep(), "gpu_fae": Fae(), "gpu_counting": Counting(),
+class DeviceBags:
+    """Embedding bags on the GPU: ours alone, by bench/cuda; or beside cuEmbed's, where somebody who has its headers left
+    both sides' times of one run there as beside_cuembed.json."""
+    title = "embedding bags on the GPU"
+    part = "embedding_bag"
+    beside = "beside_cuembed.json"
+    how = ("Both sides in one program and one run: batches by the same law as bench/cuda/embedding_bag_bench.cu, a dozen "
+           "calls over four batches in a CUDA graph, medians; cuEmbed is version 0.2. Its time for an update is that of its "
+           "sort, compression and backward pass, and of 3 times the bytes of the different rows at the rate of a copy within "
+           "the device's memory; ours updates the rows")
+    kinds = {"forward": "forward", "update": "index, backward and SGD", "prepared": "backward and SGD, index prepared"}
+    asked = {"forward": ("≥ 1.1", "≥ 1", ""), "update": ("≤ 0.60", "≤ 0.70", "≤ 0.65"),
+             "prepared": ("≤ 0.36", "≤ 0.55", "≤ 0.25")}
+
+    def figures(self, folder):
+        read = lambda name: json.load(open(os.path.join(folder, name), encoding="utf-8"))
+        return self.ratios(read(self.beside)) if self.is_beside(folder) else self.ours(read("embedding_bag.json"))
+
+    def is_beside(self, folder):
+        return os.path.exists(os.path.join(folder, self.beside))
+
+    def ours(self, said):
+        bad = [run["name"] for run in said["benchmarks"] if run.get("error_occurred")]
+        if bad:
+            sys.exit(f"embedding_bag: wrong result in {bad[0]}")
+        return [figure(f"{run['name'].split('/cuda')[0]} on the GPU, {shape.group(1)}", [run["median_us"]], "us", "", 1)
+                for run in said["benchmarks"] if (shape := re.search(r"/cuda/(.*/zipf:[0-9.]+)", run["name"]))]
+
+    def ratios(self, said):
+        made = []
+        for kind, what in self.kinds.items():
+            rows = []
+            for one in said["shapes"]:
+                dim = int(re.search(r"/dim:([0-9]+)", one["shape"]).group(1))
+                applied = 3e-3 * one["rows"] * dim * 4 / said["copy_GBs"]
+                theirs = one["cuembed_forward_us"] if kind == "forward" else \
+                    one["cuembed_sort_us"] + one["cuembed_backward_us"] + applied
+                fae = one[f"fae_{kind}_us"]
+                rows.append({"shape": one["shape"], "fae_us": fae, "cuembed_us": round(theirs, 2),
+                             "ratio": round(theirs / fae if kind == "forward" else fae / theirs, 3)})
+            tables = [row["ratio"] for row in rows if row["shape"].startswith("table/")]
+            ratio = "cuEmbed's time over ours" if kind == "forward" else "our time over cuEmbed's"
+            mean, each, kaggle = self.asked[kind]
+            line = figure(f"{what} on the GPU, geometric mean of {len(tables)} shapes: {ratio}", tables, "x", mean, 2,
+                          statistics.geometric_mean)
+            line["rows"] = rows
+            worst = min if kind == "forward" else max
+            made += [line, figure(f"{what} on the GPU, worst of {len(tables)} shapes: {ratio}", tables, "x", each, 2, worst)]
+            for row in rows:
+                if row["shape"].startswith("kaggle/"):
+                    batch = int(re.search(r"/batch:([0-9]+)", row["shape"]).group(1))
+                    made.append(figure(f"{what} on the GPU, Kaggle's tables, batch {batch:,}: {ratio}", [row["ratio"]], "x",
+                                       kaggle, 2))
+        return made
+
+
+MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_counting": Counting(),
             "gpu_synchronisation": Synchronisation()}
 
 
@@ -261,10 +317,14 @@ def measured_machine(folder, build):
 
 def publish_measured(folder, build, commit):
     for name, of in MEASURED.items():
-        if not os.path.exists(os.path.join(folder, f"{of.part}.json")):
+        beside = isinstance(of, DeviceBags) and of.is_beside(folder)
+        if not beside and not os.path.exists(os.path.join(folder, f"{of.part}.json")):
             continue
-        write(name, {"title": of.title, "date": open(os.path.join(folder, "date.txt"), encoding="utf-8").read().strip(),
-                     "commit": commit, "command": f"FAE_MEASURE={of.part} bash bench/measure_gpu.sh {build} measured",
+        command = f"FAE_MEASURE={of.part} bash bench/measure_gpu.sh {build} measured"
+        write(name, {"title": of.title + " beside cuEmbed's" if beside else of.title,
+                     **({"how": of.how} if beside else {}),
+                     "date": open(os.path.join(folder, "date.txt"), encoding="utf-8").read().strip(), "commit": commit,
+                     "command": f"a program with cuEmbed's headers; ours alone: {command}" if beside else command,
                      "machine": measured_machine(folder, build), "figures": of.figures(folder)})
 
 

@@ -289,16 +289,16 @@ class DeviceBags:
             tables = [row["ratio"] for row in rows if row["shape"].startswith("table/")]
             ratio = "cuEmbed's time over ours" if kind == "forward" else "our time over cuEmbed's"
             mean, each, kaggle = self.asked[kind]
-            line = figure(f"{what} on the GPU, geometric mean of {len(tables)} shapes: {ratio}", tables, "x", mean, 2,
+            line = figure(f"{what} on the GPU, geometric mean of {len(tables)} shapes: {ratio}", tables, "x", mean, 3,
                           statistics.geometric_mean)
             line["rows"] = rows
             worst = min if kind == "forward" else max
-            made += [line, figure(f"{what} on the GPU, worst of {len(tables)} shapes: {ratio}", tables, "x", each, 2, worst)]
+            made += [line, figure(f"{what} on the GPU, worst of {len(tables)} shapes: {ratio}", tables, "x", each, 3, worst)]
             for row in rows:
                 if row["shape"].startswith("kaggle/"):
                     batch = int(re.search(r"/batch:([0-9]+)", row["shape"]).group(1))
                     made.append(figure(f"{what} on the GPU, Kaggle's tables, batch {batch:,}: {ratio}", [row["ratio"]], "x",
-                                       kaggle, 2))
+                                       kaggle, 3))
         return made
 
 

@@ -230,8 +230,14 @@ TEST_CASE("sketch: merged sketches keep the bounds of the streams together, in a
                 parts.back().add(fae::seq, span(keys));
                 all.insert(all.end(), keys.begin(), keys.end());
             }
-            if (seed % 2 == 0) {
+            if (seed % 3 == 0) {
                 for (std::size_t part = 1; part < 4; ++part) parts[0].merge(parts[part]);
+            } else if (seed % 3 == 1) {
+                for (std::size_t part = 1; part < 4; ++part) {
+                    const std::vector<fae::HeavyKey> listed = parts[part].listed();
+                    parts[0].merge({listed.data(), listed.size()}, parts[part].floor(), parts[part].total(),
+                                   0);
+                }
             } else {
                 parts[0].merge(parts[1]);
                 parts[2].merge(parts[3]);
@@ -299,6 +305,9 @@ TEST_CASE("sketch: impossible sizes, streams and merges are refused") {
     fae::HeavyHitterSketch halved({1024, 1});
     halved.halve();
     CHECK_THROWS_AS(sketch.merge(halved), fae::ContractError);
+    const std::vector<fae::HeavyKey> below = {{7, 1, 3}};
+    CHECK_THROWS_AS(sketch.merge({below.data(), 1}, 4, 9, 0), fae::ContractError);
+    CHECK_THROWS_AS(sketch.merge({below.data(), 1}, 2, 9, 1), fae::ContractError);
     sketch.add(3, std::uint64_t{1} << 62);
     CHECK_THROWS_AS(sketch.add(3, 1), fae::ContractError);
     CHECK(sketch.bounds(3).lower == std::uint64_t{1} << 62);

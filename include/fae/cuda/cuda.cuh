@@ -16,6 +16,7 @@
 #include "fae/cuda/on_with.hpp"
 #include "fae/cuda/profile.cuh"
 #include "fae/cuda/record_link.cuh"
+#include "fae/cuda/sketch.cuh"
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"
 #include "fae/cuda/synchronise.cuh"

@@ -204,26 +204,43 @@ class HeavyHitterSketch {
                                   other.options_.seed, ", expected ", options_.memory_bytes, " and ",
                                   options_.seed);
                 });
-        require(other.halvings_ == halvings_, [&] {
-            return concat("the other sketch was halved ", other.halvings_, " times, expected ", halvings_);
-        });
+        require_halvings(other.halvings_);
         grow_total(other.total_, 1);
         for (std::size_t s = 0; s < shards_.size(); ++s) {
             const std::size_t base = s * (mask_ + 1);
-            const std::uint64_t theirs = other.shards_[s].floor;
-            for (std::size_t i = base; i <= base + mask_; ++i) {
-                if (entries_[i].upper == 0) continue;
-                entries_[i].upper += theirs;
-                if (late_[i] != unknown) late_[i] = narrow(late_[i] + theirs);
-            }
-            shards_[s].floor += theirs;
+            raise(s, other.shards_[s].floor);
             // Not in the order of their places: that would fill one end of the table first.
             for (std::size_t step = 0; step <= mask_; ++step) {
                 const std::size_t at = base + ((step * 0x9E3779B1u) & mask_);
                 const Entry& entry = other.entries_[at];
                 if (entry.upper == 0) continue;
-                bump(s, hash_of(entry.key), entry.key, entry.upper - theirs, other.lower_of(s, at));
+                bump(s, hash_of(entry.key), entry.key, entry.upper - other.shards_[s].floor,
+                     other.lower_of(s, at));
             }
+        }
+    }
+
+    /// Adds what a sketch of any kind has seen: a device's, or one that was stored.
+    /// @param listed    its keys and their bounds
+    /// @param floor     what any other key has at most, and no upper bound is below
+    /// @param total     its look-ups
+    /// @param halvings  times that it was halved
+    /// @throws ContractError if it was not halved as often as this, or an upper bound is below the floor
+    void merge(Span<const HeavyKey> listed, std::uint64_t floor, std::uint64_t total,
+               std::uint64_t halvings) {
+        require_halvings(halvings);
+        for (const HeavyKey& heavy : listed) {
+            require(heavy.upper >= floor && heavy.lower <= heavy.upper, [&] {
+                return concat("a key has bounds ", heavy.lower, " and ", heavy.upper,
+                              ", expected a lower one of at most the upper, and that of at least the floor ",
+                              floor);
+            });
+        }
+        grow_total(total, 1);
+        for (std::size_t s = 0; s < shards_.size(); ++s) raise(s, floor);
+        for (const HeavyKey& heavy : listed) {
+            const std::uint64_t hash = hash_of(heavy.key);
+            if (heavy.upper != 0) bump(shard_of(hash), hash, heavy.key, heavy.upper - floor, heavy.lower);
         }
     }
 
@@ -271,6 +288,21 @@ class HeavyHitterSketch {
                           ", expected at most 2^62 together");
         });
         total_ += lookups * unit;
+    }
+
+    void require_halvings(std::uint64_t others) const {
+        require(others == halvings_, [&] {
+            return concat("the other sketch was halved ", others, " times, expected ", halvings_);
+        });
+    }
+    // What any key of a shard may have besides, in a stream whose floor is `theirs`.
+    void raise(std::size_t s, std::uint64_t theirs) {
+        for (std::size_t i = s * (mask_ + 1); i < (s + 1) * (mask_ + 1); ++i) {
+            if (entries_[i].upper == 0) continue;
+            entries_[i].upper += theirs;
+            if (late_[i] != unknown) late_[i] = narrow(late_[i] + theirs);
+        }
+        shards_[s].floor += theirs;
     }
 
     // Counts the keys of shards [first, last): their places are fetched a list of keys ahead.

@@ -134,6 +134,20 @@ PUBLICATIONS = {
         ("classify inputs of 26 look-ups, one core, slowest of the budgets 16 MiB to 1 GiB", CLASSIFY,
          "items_per_second", 1e-6, "M inputs/s", "≥ 8", 1, min),
         ("hot membership", CLASSIFY, "index_bits_a_row", 1, "bits a row", "≤ 1.5", 2, max)], repetitions=3),
+    "sketch": GoogleBenchmark("heavy hitters in fixed memory", "profile/sketch", [
+        ("sketch look-ups in 16 MiB, Kaggle's tables, one core", r"sketch/update/cpu/threads:1/MiB:16/kaggle/zipf:1.05",
+         "items_per_second", 1e-6, "M look-ups/s", "≥ 20", 1, statistics.median),
+        ("memory after a billion different keys, of the 16 MiB granted",
+         r"sketch/distinct/cpu/MiB:16/keys:1000000000", "bytes", 100 / 2**24, "%", "≤ 100 %", 1, max)], repetitions=1),
+    "input_selection": GoogleBenchmark("hot inputs by choosing rows for them", "io/input_selection", [
+        row for name, wanted, sizes in (
+            ("Kaggle-shaped inputs", r"select-inputs/cpu/kaggle/.*KiB:{}/threads:1/", (8, 16, 32, 64)),
+            ("Criteo's first lines", r"select-inputs/cpu/criteo/.*KiB:{}/threads:1/", (0.125, 0.5, 1)))
+        for size in sizes for row in (
+            (f"{name}, {size} MiB: hot inputs over those by count order", wanted.format(int(size * 1024)), "gain", 1, "x",
+             "≥ 1", 2, min),
+            (f"{name}, {size} MiB: hot inputs", wanted.format(int(size * 1024)), "hot_inputs", 100, "%", "", 1, min))],
+        repetitions=1),
     "embedding_bag": GoogleBenchmark("embedding bags beside plain gather and scatter", "ops/embedding_bag", [
         share("forward, one core", "Kaggle's tables, dim 16", f"^embedding_bag/forward/cpu/{KAGGLE}"),
         share("forward, one core", "26 rows a bag, dim 64", f"^embedding_bag/forward/cpu/{WIDE}"),
@@ -229,6 +243,17 @@ class Counting:
                        "G look-ups/s", "≥ 0.5", 1) for what, wanted in self.rows]
 
 
+class Sketch:
+    title = "heavy hitters in fixed memory on the GPU"
+    part = "sketch"
+
+    def figures(self, folder):
+        said = json.load(open(os.path.join(folder, "sketch.json"), encoding="utf-8"))["benchmarks"]
+        return [figure(f"sketch look-ups on the GPU in {size} MiB, Kaggle's tables",
+                       [one["items_per_second"] * 1e-9 for one in said if f"/MiB:{size}/" in one["name"]],
+                       "G look-ups/s", "≥ 1", 1) for size in (16, 64, 256)]
+
+
 class Synchronisation:
     title = "synchronisation of 256 MiB of 64-byte rows"
     part = "synchronise"
@@ -303,7 +328,7 @@ class DeviceBags:
 
 
 MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_counting": Counting(),
-            "gpu_synchronisation": Synchronisation()}
+            "gpu_sketch": Sketch(), "gpu_synchronisation": Synchronisation()}
 
 
 def measured_machine(folder, build):

@@ -18,7 +18,7 @@
 // ones as long as that wins, and what is still free goes by count.
 //
 // The set is chosen for these inputs. On others of the same law it may do less for inputs than count order
-// where most rows were seen a few times only (bench/classify/input_selection_bench.cpp has both); a static
+// where most rows were seen a few times only (bench/io/input_selection_bench.cpp has both); a static
 // placement trains on the inputs that it was chosen for.
 #pragma once
 

@@ -11,6 +11,7 @@
 #include "fae/cuda/embedding_bag.cuh"
 #include "support/cuda/device_workload.cuh"
 #include "support/ops_oracle.hpp"
+#include "support/reduced.hpp"
 
 using fae::Pooling;
 using Element = float;

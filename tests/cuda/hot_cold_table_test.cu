@@ -16,6 +16,7 @@
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
 #include "fae/table/static_placement.hpp"
+#include "support/compare.hpp"
 #include "support/cuda/device_bags.hpp"
 
 namespace gpu = fae::cuda;
@@ -28,6 +29,7 @@ using fae::RowSpace;
 using fae::RowsView;
 using fae::Slot;
 using fae::Span;
+using fae_test::digest_of;
 
 namespace {
 
@@ -136,13 +138,6 @@ std::vector<Index> some_of(std::uint64_t count, double chance, std::uint64_t see
         if (rng.uniform() < chance) chosen.push_back(static_cast<Index>(i));
     }
     return chosen;
-}
-
-template <class Table>
-std::string digest_of(Table& table, const auto& exec) {
-    fae::Digest digest;
-    table.add_to(exec, digest);
-    return digest.hex();
 }
 
 }  // namespace

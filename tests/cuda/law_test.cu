@@ -21,6 +21,7 @@
 #include "fae/table/all_slots.hpp"
 #include "fae/table/static_placement.hpp"
 #include "support/law_case.hpp"
+#include "support/reduced.hpp"
 
 namespace gpu = fae::cuda;
 using fae_test::CasePolicy;
@@ -85,11 +86,13 @@ LawRun check_placements(const LawCase& c, gpu::Precision precision) {
 // Would catch a route that computes with other rows, state left behind in a tier, or a synchronisation that
 // is missing or late.
 TEST_CASE("cuda law: every placement ends in the same weights and state") {
+    fae_test::CaseShare cases;
     for (const gpu::Precision precision : {gpu::Precision::fp32, gpu::Precision::tf32}) {
         for (const fae::OptimizerKind optimizer :
              {fae::OptimizerKind::sgd, fae::OptimizerKind::adagrad, fae::OptimizerKind::rowwise_adagrad}) {
             for (const double budget : {0.0, 0.01, 0.1, 1.0}) {
                 for (const fae::Order order : {fae::Order::fae, fae::Order::shuffled}) {
+                    if (!cases.take()) continue;
                     LawCase c;
                     c.table_rows = {40, 7, 3000};
                     c.budget_share = budget;
@@ -108,10 +111,12 @@ TEST_CASE("cuda law: every placement ends in the same weights and state") {
 
 // Would catch a case that only looks as if rows moved between the tiers.
 TEST_CASE("cuda law: at every rate rows move between the tiers, and the digests stay equal") {
+    fae_test::CaseShare cases;
     for (const unsigned rate : {1u, 25u, 100u}) {
+        if (!cases.take()) continue;
         LawCase c;
         c.table_rows = {40, 7, 3000};
-        c.inputs = 2000;
+        c.inputs = fae_test::share() == 1 ? 2000 : 400;
         c.rate = rate;
         c.epochs = 2;
         c.optimizer = fae::OptimizerKind::rowwise_adagrad;
@@ -120,6 +125,29 @@ TEST_CASE("cuda law: at every rate rows move between the tiers, and the digests 
         CHECK(run.hot_batches > 0);
         CHECK(run.hot_batches < run.batches);
         CHECK(run.rows_moved > 0);
+    }
+}
+
+// Would catch kernels that are right for one width of a row, one size of table or one number of features
+// alone.
+TEST_CASE("cuda law: rows of every width, in row spaces of one table to many, end in equal digests") {
+    fae_test::CaseShare cases;
+    unsigned kind = 0;
+    for (const std::uint32_t dim : {1u, 5u, 16u, 33u, 64u, 132u}) {
+        for (const auto& tables :
+             {std::vector<std::uint64_t>{900}, {1, 2, 3}, {5000, 1, 40, 900, 7, 70, 3, 300}}) {
+            if (!cases.take()) continue;
+            LawCase c;
+            c.dim = dim;
+            c.table_rows = tables;
+            c.feature_table.clear();
+            for (std::uint32_t t = 0; t < tables.size(); ++t) c.feature_table.push_back(t);
+            c.optimizer = static_cast<fae::OptimizerKind>(kind++ % 3);
+            c.rate = 50;
+            CAPTURE(dim);
+            CAPTURE(tables.size());
+            check_placements(c, kind % 2 == 0 ? gpu::Precision::fp32 : gpu::Precision::tf32);
+        }
     }
 }
 
@@ -141,7 +169,7 @@ TEST_CASE("cuda law: jagged bags and features that share a table") {
 TEST_CASE("cuda law: a run ends as a second one does, for any number of threads and either extent") {
     LawCase c;
     c.table_rows = {3, 20000, 500};
-    c.inputs = 5000;
+    c.inputs = fae_test::share() == 1 ? 5000 : 1500;
     c.batch = 700;
     c.dim = 16;
     c.rate = 25;
@@ -149,7 +177,9 @@ TEST_CASE("cuda law: a run ends as a second one does, for any number of threads 
     c.optimizer = fae::OptimizerKind::adagrad;
     const fae::PackedDataset data = prepare(c);
     const std::string digest = train_with(c, data, Static(data.hot_set()), gpu::Precision::tf32, 1).digest;
+    fae_test::CaseShare cases;
     for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
+        if (!cases.take()) continue;
         CHECK(train_with(c, data, Static(data.hot_set()), gpu::Precision::tf32, threads).digest == digest);
         CHECK(train_with(c, data, AllHome(), gpu::Precision::tf32, threads).digest == digest);
     }

@@ -9,25 +9,14 @@
 
 #include "fae/cuda/profile.cuh"
 #include "fae/profile/profiler.hpp"
+#include "support/compare.hpp"
 #include "support/cuda/device_bags.hpp"
 #include "support/placement_oracle.hpp"
 
 namespace cuda = fae::cuda;
 using fae::Bags;
 using fae::RowSpace;
-
-namespace {
-
-template <class A, class B>
-bool equal(const A& a, const B& b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        if (a[i] != b[i]) return false;
-    }
-    return true;
-}
-
-}  // namespace
+using fae_test::equal;
 
 // Would catch a look-up lost or counted twice: private against global counters, the last partial warp, a row
 // that many lanes share, tables at either end of the private range.

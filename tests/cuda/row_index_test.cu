@@ -21,6 +21,7 @@
 #include "fae/memory/buffer.hpp"
 #include "fae/ops/embedding_bag.hpp"
 #include "support/cuda/device_workload.cuh"
+#include "support/reduced.hpp"
 
 using fae::Bags;
 using fae::Pooling;
@@ -137,9 +138,11 @@ bool steps_as_the_host(const Batch& batch, std::uint64_t rows, std::size_t dim,
 // Catches: digits that are cut wrongly, a tile that counts what another has, a row that is split or joined at
 // the border of tiles, bags out of order.
 TEST_CASE("cuda row_index: batches of every kind have the host's index") {
+    fae_test::CaseShare cases;
     for (const std::size_t samples : {1u, 31u, 1000u, 1024u, 1025u, 4096u, 4097u, 30'000u}) {
         for (const std::size_t bag_size : {1u, 3u}) {
             for (const std::uint64_t rows : {1ull, 3ull, 255ull, 256ull, 5000ull, 10'000'000ull}) {
+                if (!cases.take()) continue;
                 const Batch batch(samples, 3, bag_size, power_law(rows, rows + samples));
                 for (const bool one_tier : {false, true}) {
                     for (const bool ordinals : {false, true}) {
@@ -159,9 +162,9 @@ TEST_CASE("cuda row_index: batches of every kind have the host's index") {
 
 // Catches: a sort or list that outgrows its counters where all look-ups meet in one row, or none do.
 TEST_CASE("cuda row_index: one row a million times, and a million rows once") {
-    const std::size_t lookups = 1'000'003;
+    const std::size_t lookups = fae_test::share_of(1'000'003);
     CHECK(is_index_of_host(Batch(lookups, 1, 1, [](auto, auto) { return 6u; }), 7, {.ordinals = true}));
-    const auto once = [](auto, std::size_t i) { return i * 7919 % lookups; };
+    const auto once = [&](auto, std::size_t i) { return i * 7919 % lookups; };
     CHECK(is_index_of_host(Batch(lookups, 1, 1, once), lookups, {.ordinals = true}));
     CHECK(is_index_of_host(Batch(lookups, 1, 1, power_law(lookups, 3)), lookups, {.one_tier = true}));
 }
@@ -186,7 +189,7 @@ TEST_CASE("cuda row_index: batches around the size from which tiles are larger h
 
 // Catches: levels of the tree's top that are never reached by small batches.
 TEST_CASE("cuda backward_step: one row a million times has the host's bits") {
-    const Batch batch(1'000'003, 1, 1, [](auto, auto) { return 6u; });
+    const Batch batch(fae_test::share_of(1'000'003), 1, 1, [](auto, auto) { return 6u; });
     fae::cuda::SideStream side;
     CHECK(steps_as_the_host(batch, 7, 16, {.one_tier = true}, &side));
     CHECK(steps_as_the_host(batch, 7, 1, {}, nullptr));
@@ -195,7 +198,7 @@ TEST_CASE("cuda backward_step: one row a million times has the host's bits") {
 // Catches: contention between a tiny table and a large one that ends in other bits.
 TEST_CASE("cuda backward_step: a table of three rows and one of two million have the host's bits") {
     fae::Philox random(5);
-    const Batch batch(16'384, 2, 1, [&](std::size_t feature, auto) {
+    const Batch batch(fae_test::share_of(16'384), 2, 1, [&](std::size_t feature, auto) {
         return feature == 0 ? random.below(3) : 3 + random.below(2'000'000);
     });
     fae::cuda::SideStream side;
@@ -209,7 +212,7 @@ TEST_CASE("cuda backward_step: a table of three rows and one of two million have
 // Catches: the same for bags of many rows, where every size class and level is met at once.
 TEST_CASE("cuda backward_step: a power law of 1.7 million look-ups has the host's bits") {
     for (const std::size_t dim : {16u, 64u}) {
-        const Batch batch(65'536, 1, 26, power_law(500'000, dim));
+        const Batch batch(fae_test::share_of(65'536), 1, 26, power_law(500'000, dim));
         CHECK(steps_as_the_host(batch, 500'000, dim, {.one_tier = true}, nullptr));
     }
 }

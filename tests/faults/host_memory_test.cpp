@@ -14,11 +14,13 @@
 
 #include "fae/core/threads.hpp"
 #include "fae/io/fae_file.hpp"
+#include "support/compare.hpp"
 #include "support/failing_memory.hpp"
 #include "support/law.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace fae;
+using fae_test::equal;
 using fae_test::for_each_failure;
 using fae_test::live_allocations;
 
@@ -32,15 +34,6 @@ fae_test::LawCase small_case() {
     c.budget_share = 0.5;
     c.optimizer = OptimizerKind::adagrad;
     return c;
-}
-
-template <class A, class B>
-bool equal(const A& a, const B& b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        if (a[i] != b[i]) return false;
-    }
-    return true;
 }
 
 CalibrationOptions options_of(const fae_test::LawCase& c, const RowSpace& space) {

@@ -13,6 +13,7 @@
 #include "fae/memory/buffer.hpp"
 #include "fae/ops/embedding_bag.hpp"
 #include "support/ops_oracle.hpp"
+#include "support/reduced.hpp"
 
 namespace embedding_bag = fae::embedding_bag;
 using fae::Pooling;
@@ -40,7 +41,7 @@ struct Step {
 };
 
 struct Backend {
-    static constexpr std::uint64_t workloads = 200;
+    static inline const std::uint64_t workloads = fae_test::share_of(200);
     static std::vector<Element> pool(const Work& work, Pooling pooling) {
         std::vector<Element> out(work.bag_count() * work.dim(), 7);
         embedding_bag::forward(seq, work.source(), work.bags(), pooling,

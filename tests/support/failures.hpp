@@ -14,6 +14,8 @@
 #include <cstring>
 #include <exception>
 
+#include "support/reduced.hpp"
+
 namespace fae_test {
 
 /// Calls until one fails; 0: none will.
@@ -41,7 +43,7 @@ class FailingCall {
 /// run, check(failed) says what must hold; `failed`: f threw. Returns the number of failures.
 template <class F, class Check>
 long for_each_failure(F&& f, Check&& check) {
-    for (long call = 1;; ++call) {
+    for (long call = 1;; call += static_cast<long>(share())) {
         bool failed = false;
         bool reached = false;
         std::array<char, 256> what{};  // no string: `check` may count what is allocated

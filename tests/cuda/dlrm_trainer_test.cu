@@ -5,114 +5,29 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "fae/core/random.hpp"
 #include "fae/core/row_layout.hpp"
 #include "fae/models/dlrm_trainer.cuh"
 #include "fae/ops/embedding_bag.hpp"
+#include "support/cuda/trainer_run.cuh"
 
 using namespace fae;
 namespace gpu = fae::cuda;  // CUB brings another namespace of that name
 
+using fae_test::all_rows;
+using fae_test::equal_bits;
+using fae_test::features;
+using fae_test::HostBatch;
+using fae_test::initial_records;
+using fae_test::view_of;
+using Run = fae_test::TrainerRun;
+
 namespace {
 
-const DlrmShape shape{5, 6, 12, {20, 12}, {30, 10, 1}};
-constexpr std::uint64_t table_rows = 40;
-constexpr std::uint64_t all_rows = 6 * table_rows;
-constexpr std::size_t features = 6;
-
-/// Batches in host memory, look-ups with the tier bit.
-struct HostBatch {
-    std::vector<std::uint8_t> labels;
-    std::vector<float> dense;
-    std::vector<std::uint32_t> values;
-    std::vector<std::uint64_t> offsets;
-    LoadedBatch loaded;
-
-    HostBatch(std::size_t n, std::size_t bag_size, std::uint64_t seed) {
-        Philox rng(seed);
-        for (std::size_t i = 0; i < n; ++i) labels.push_back(rng.below(3) == 0 ? 1 : 0);
-        for (std::size_t i = 0; i < n * shape.dense_features; ++i) {
-            dense.push_back(static_cast<float>(rng.uniform()));
-        }
-        offsets.push_back(0);
-        for (std::size_t bag = 0; bag < n * features; ++bag) {
-            const std::size_t size = bag_size != 0 ? bag_size : rng.below(4);
-            for (std::size_t i = 0; i < size; ++i) {
-                // A few rows take most look-ups.
-                const std::uint64_t row = rng.below(2) == 0 ? rng.below(2) : rng.below(table_rows);
-                values.push_back(static_cast<std::uint32_t>(bag % features * table_rows + row) |
-                                 fast_bit<std::uint32_t>);
-            }
-            offsets.push_back(values.size());
-        }
-        loaded.labels = labels;
-        loaded.dense = {dense.data(), n, shape.dense_features};
-        loaded.lookups.heat = Heat::hot;
-        loaded.lookups.bags = bag_size != 0 ? Bags<std::uint32_t>::fixed(values, bag_size, features)
-                                            : Bags<std::uint32_t>::jagged(values, offsets, features);
-    }
-};
-
-std::vector<float> initial_records(const RowLayout& layout) {
-    std::vector<float> records(all_rows * layout.stride, 0.0f);
-    Philox rng(5);
-    for (std::size_t r = 0; r < all_rows; ++r) {
-        for (std::size_t c = 0; c < layout.dim; ++c) {
-            records[r * layout.stride + c] = static_cast<float>(rng.normal() * 0.3);
-        }
-    }
-    return records;
-}
-
-RowsView<float> view_of(float* records, const RowLayout& layout) {
-    return {records, layout.state == 0 ? nullptr : records + layout.dim, layout.stride, layout.stride, 0,
-            all_rows};
-}
-
-/// A model, its rows in device memory, and a trainer.
-struct Run {
-    gpu::Stream stream;
-    gpu::On on = gpu::on(stream);
-    RowLayout layout;
-    std::vector<float> records;
-    Buffer<float, gpu::DeviceSpace> memory;
-    gpu::Dlrm model;
-    gpu::DlrmTrainer trainer;
-    gpu::ArrayRoute route;
-
-    explicit Run(OptimizerKind kind, std::size_t max_batch = 150)
-        : layout(row_layout(shape.dim, state_size(kind, shape.dim))),
-          records(initial_records(layout)),
-          memory(records.size()),
-          model(on, shape, max_batch, 3, kind, gpu::Precision::fp32),
-          trainer(model, kind, max_batch * features * 4, all_rows),
-          route{view_of(memory.data(), layout), true} {
-        gpu::copy(on, records, memory.span());
-        on.synchronise();
-    }
-    void step(std::uint64_t number, const HostBatch& batch, float lr = 0.05f) {
-        trainer.step(on, number, batch.loaded, lr, route);
-    }
-    std::vector<float> everything() {
-        gpu::copy(on, Span<const float>(memory.span()), Span<float>(records));
-        const DenseParameters parameters = model.read_parameters(on);
-        std::vector<float> all = records;
-        for (const Parameter<float>& p : parameters.parameters()) {
-            all.insert(all.end(), p.values.begin(), p.values.end());
-            all.insert(all.end(), p.state.begin(), p.state.end());
-        }
-        return all;
-    }
-};
-
-bool equal_bits(const std::vector<float>& a, const std::vector<float>& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
+const DlrmShape& shape = fae_test::trainer_shape;
 
 std::vector<HostBatch> batches(std::size_t bag_size) {
     std::vector<HostBatch> list;
@@ -121,6 +36,9 @@ std::vector<HostBatch> batches(std::size_t bag_size) {
         list.emplace_back(n, bag_size, seed++);
     return list;
 }
+
+/// Another at each step: it must be that of the step that is run, not of the one that a graph was made for.
+float rate_of(std::size_t step) { return 0.05f / static_cast<float>(1 + step); }
 
 /// The same steps by plain calls of the operations, one after another: embedding rows on the host.
 std::vector<float> plain_steps(OptimizerKind kind, const std::vector<HostBatch>& list) {
@@ -138,7 +56,7 @@ std::vector<float> plain_steps(OptimizerKind kind, const std::vector<HostBatch>&
         Buffer<float, gpu::DeviceSpace> device_pooled(pooled.size());
         Buffer<std::uint8_t, gpu::DeviceSpace> device_labels(n);
         Buffer<float, gpu::DeviceSpace> device_lr(1);
-        const std::vector<float> lr{0.05f};
+        const std::vector<float> lr{rate_of(s)};
         gpu::copy(run.on, batch.dense, device_dense.span());
         gpu::copy(run.on, pooled, device_pooled.span());
         gpu::copy(run.on, batch.labels, device_labels.span());
@@ -158,7 +76,7 @@ std::vector<float> plain_steps(OptimizerKind kind, const std::vector<HostBatch>&
             Workspace index_space(index_scratch.span());
             const auto index = build_row_index(seq, bags, all_rows, index_space);
             embedding_bag::backward_step(
-                seq, optimizer, 0.05f, index, bags, Pooling::sum,
+                seq, optimizer, lr[0], index, bags, Pooling::sum,
                 MatrixView<const float>(host_gradient.data(), bags.size(), shape.dim), source, workspace);
         });
     }
@@ -169,7 +87,7 @@ std::vector<float> plain_steps(OptimizerKind kind, const std::vector<HostBatch>&
 }  // namespace
 
 // Catches a step that reads the next batch's buffers, a graph replayed for another size, an index of another
-// batch, and rows updated in another order than the host's.
+// batch, a learning rate of another step, and rows updated in another order than the host's.
 TEST_CASE("cuda trainer: steps give the bits of plain calls with the rows on the host") {
     for (const OptimizerKind kind :
          {OptimizerKind::sgd, OptimizerKind::adagrad, OptimizerKind::rowwise_adagrad}) {
@@ -177,7 +95,7 @@ TEST_CASE("cuda trainer: steps give the bits of plain calls with the rows on the
             CAPTURE(bag_size);
             const std::vector<HostBatch> list = batches(bag_size);
             Run run(kind);
-            for (std::size_t s = 0; s < list.size(); ++s) run.step(s, list[s]);
+            for (std::size_t s = 0; s < list.size(); ++s) run.step(s, list[s], rate_of(s));
             const auto status = run.trainer.finish(run.on);
             CHECK(status.inputs == 150 * 5 + 1 + 64 + 37);
             CHECK(equal_bits(run.everything(), plain_steps(kind, list)));

@@ -13,6 +13,8 @@
 #include "fae/cuda/home_route.cuh"
 #include "fae/cuda/hot_cold_table.cuh"
 #include "fae/cuda/hot_set.hpp"
+#include "fae/cuda/index_check.cuh"
+#include "fae/cuda/index_status.hpp"
 #include "fae/cuda/on_with.hpp"
 #include "fae/cuda/profile.cuh"
 #include "fae/cuda/record_link.cuh"

@@ -26,14 +26,16 @@ namespace detail {
 /// Sets the bits of the slots among located rows.
 /// @par Launch one thread a row, of those there may be
 /// @param count  how many there are; null: all
+/// @param slots  that have bits; others have been reported (FAE_CHECKED)
 template <IndexType Index>
 __global__ void mark_slots(const Index* rows, std::uint64_t most, const std::uint32_t* count,
-                           std::uint32_t* bits) {
+                           std::uint32_t* bits, std::uint64_t slots) {
     const std::uint64_t end = count != nullptr && *count < most ? *count : most;
     for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < end;
          i += std::uint64_t{gridDim.x} * blockDim.x) {
         if (!is_fast(rows[i])) continue;
         const Index slot = position_of(rows[i]);
+        if (checked && slot >= slots) continue;
         const std::uint32_t bit = std::uint32_t{1} << (slot % 32);
         if ((bits[slot / 32] & bit) == 0) atomicOr(bits + slot / 32, bit);
     }
@@ -56,7 +58,8 @@ class DeviceDirtySlots {
     void mark(On on, Span<const Index> rows, const std::uint32_t* count = nullptr) {
         if (rows.empty() || bits_.empty()) return;
         detail::mark_slots<<<launch_grid(rows.size(), 256), 256, 0, on.stream>>>(
-            rows.data(), rows.size(), count, reinterpret_cast<std::uint32_t*>(bits_.data()));
+            rows.data(), rows.size(), count, reinterpret_cast<std::uint32_t*>(bits_.data()),
+            bits_.size() * 64);
         check_launch("mark_slots");
     }
 

@@ -26,6 +26,7 @@
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/index_check.cuh"
 #include "fae/cuda/lanes.cuh"
 #include "fae/cuda/optimizer.cuh"
 #include "fae/cuda/row_gradient.cuh"
@@ -99,6 +100,7 @@ __global__ void __launch_bounds__(pool_threads, 4)
     pool_bags(const DeviceRows<T> source, const Bags<Index> bags, bool mean, MatrixView<T> out,
               unsigned slices) {
     using Vector = typename Lanes::Vector;
+    if (source.is_spoilt()) return;
     const std::size_t warp = blockIdx.x * std::size_t{pool_threads / warp_size} + threadIdx.x / warp_size;
     const std::size_t item = warp * Lanes::groups + Lanes::group();
     const std::size_t whole =
@@ -133,6 +135,7 @@ __global__ void __launch_bounds__(pool_threads, blocks_at_once)
     constexpr unsigned bags_of_block = pool_threads / Lanes::width;
     constexpr unsigned at_once = 4;  // look-ups on their way
     extern __shared__ std::uint64_t staged_values[];
+    if (source.is_spoilt()) return;
     const auto size = static_cast<unsigned>(bags.bag_size());
     const auto blocks = static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block));
     const unsigned warp = threadIdx.x / warp_size;
@@ -199,6 +202,7 @@ template <class Lanes, class T, IndexType Index>
 __global__ void __launch_bounds__(pool_threads)
     copy_rows(const DeviceRows<T> source, const Bags<Index> bags, MatrixView<T> out) {
     using Vector = typename Lanes::Vector;
+    if (source.is_spoilt()) return;
     const std::size_t warp = blockIdx.x * std::size_t{pool_threads / warp_size} + threadIdx.x / warp_size;
     const std::size_t first = warp * Lanes::groups * copy_items + Lanes::group();
     const T* row[copy_items];
@@ -240,10 +244,11 @@ __global__ void __launch_bounds__(sum_threads)
 }
 
 template <class T, IndexType Index, Optimizer O>
-UpdateSink<T, Index, O> update_sink(const RowIndex<Index>& index, const O& optimizer, Scalar<T> lr,
+UpdateSink<T, Index, O> update_sink(On on, const RowIndex<Index>& index, const O& optimizer, Scalar<T> lr,
                                     const RowSource<T>& rows, std::size_t dim, const std::uint32_t* stop) {
     fae::detail::require_source(rows, dim, O::state_size(dim));
-    return {DeviceRows<T>(rows), index.gathered ? nullptr : index.rows.data(), optimizer, lr, stop, dim};
+    if (!index.gathered) look_at(on, index.rows, IndexInSource(rows), "rows[", index.count);
+    return {DeviceRows<T>(rows, on), index.gathered ? nullptr : index.rows.data(), optimizer, lr, stop, dim};
 }
 
 }  // namespace detail
@@ -262,7 +267,8 @@ namespace embedding_bag {
 /// sizeof(T);
 ///         no allocation
 /// @throws ContractError if out is not [bags, dim], rows are shorter than dim, weights are missing, or there
-///         are several home parts and no part for each feature; CudaError
+///         are several home parts and no part for each feature; CudaError. A look-up that names no row is an
+///         IndexError of the next synchronising call (FAE_CHECKED), and out is NaN
 template <class T, IndexType Index>
 void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Pooling pooling,
              std::type_identity_t<MatrixView<T>> out) {
@@ -279,7 +285,9 @@ void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Poo
                       " (one per feature, for ", rows.home.size(), " home parts)");
     });
     if (bags.size() == 0) return;
-    const impl::DeviceRows<T> source(rows);
+    const impl::DeviceRows<T> source(rows, on);
+    impl::look_at(on, bags.values(), impl::IndexInSource(rows), "values[");
+    impl::spoil_if_reported(on, out);
     impl::with_lanes<T, impl::Deal::packs>(
         dim, impl::aligned_rows(rows) && impl::aligned_rows(out), [&]<class Lanes>(Lanes) {
             const auto grid = [](std::size_t groups) {
@@ -361,7 +369,8 @@ template <class G, IndexType Index, class T = std::remove_const_t<G>>
 /// @pre    the source holds every row
 /// @exec   cuda::On: queued, one kernel
 /// @cost   reads n * dim * sizeof(T) bytes of gradients; reads and writes n records; no allocation
-/// @throws ContractError if rows or states are shorter than dim demands
+/// @throws ContractError if rows or states are shorter than dim demands. A row that the source does not hold
+///         is an IndexError of the next synchronising call (FAE_CHECKED), and no row is changed
 template <Optimizer O, class T, IndexType Index>
 void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>> lr,
           const cuda::RowGradients<T, Index>& gradients, const RowSource<T>& rows,
@@ -371,7 +380,7 @@ void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>>
     const std::size_t dim = from.columns();
     require(dim >= 1 && dim <= max_dim, [&] { return concat("dim is ", dim, ", expected 1 to ", max_dim); });
     require_shape("gradients", from, gradients.index.capacity(), dim);
-    const auto sink = impl::update_sink<T>(gradients.index, optimizer, lr, rows, dim, options.stop);
+    const auto sink = impl::update_sink<T>(on, gradients.index, optimizer, lr, rows, dim, options.stop);
     if (from.rows() == 0) return;
     const bool aligned =
         impl::aligned_rows(rows, O::kind == OptimizerKind::adagrad) && impl::aligned_rows(from);
@@ -395,7 +404,7 @@ void step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>>
 /// of
 ///         blocks of 64 pass through the workspace; no allocation
 /// @throws ContractError if shapes differ, rows or states are shorter than dim demands, or the workspace has
-///         less than cuda::backward_step_scratch bytes
+///         less than cuda::backward_step_scratch bytes; IndexError as step
 template <Optimizer O, class T, IndexType Index>
 void backward_step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::Scalar<T>> lr,
                    const cuda::RowIndex<Index>& index, const Bags<Index>& bags, Pooling pooling,
@@ -407,7 +416,7 @@ void backward_step(cuda::On on, const O& optimizer, std::type_identity_t<cuda::S
     detail::require_workspace(workspace, cuda::backward_step_scratch<T, O>(
                                              {index.capacity(), bags.lookups(), bags.size(), dim, pooling}));
     const bool aligned = impl::aligned_rows(rows, O::kind == OptimizerKind::adagrad);
-    const auto sink = impl::update_sink<T>(index, optimizer, lr, rows, dim, options.stop);
+    const auto sink = impl::update_sink<T>(on, index, optimizer, lr, rows, dim, options.stop);
     if constexpr (impl::UpdateSink<T, Index, O>::needs_whole_rows) {
         bool one_slice = false;
         impl::with_lanes<T, impl::Deal::whole_rows>(

@@ -42,6 +42,7 @@
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/hot_set.hpp"
+#include "fae/cuda/index_check.cuh"
 #include "fae/cuda/on_with.hpp"
 #include "fae/cuda/row_index.cuh"
 #include "fae/cuda/space.hpp"
@@ -68,10 +69,12 @@ namespace detail {
 /// Slots of a schedule's hot set to row ids.
 /// @par Launch one thread a look-up
 template <IndexType Index>
-__global__ void rows_of_slots(const Index* slots, std::uint64_t count, HotSet::Ref hot, Index* rows) {
+__global__ void rows_of_slots(const Index* slots, std::uint64_t count, HotSet::Ref hot, Index* rows,
+                              const IndexReport* report) {
+    const bool spoilt = is_spoilt(report);
     for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < count;
          i += std::uint64_t{gridDim.x} * blockDim.x) {
-        rows[i] = static_cast<Index>(hot.row_of(slots[i]));
+        rows[i] = spoilt ? Index{0} : static_cast<Index>(hot.row_of(slots[i]));
     }
 }
 
@@ -204,8 +207,9 @@ class HomeRoute {
         at(announced_ + 1).carried.wait(side);
         Span<const Index> values = bags.values();
         if (lookups.heat == Heat::hot && !values.empty()) {
+            detail::look_at(side, values, detail::ValueBelow{hot->ref().size()}, "look-up ");
             detail::rows_of_slots<<<launch_grid(values.size(), 256), 256, 0, side.stream>>>(
-                values.data(), values.size(), hot->ref(), stage.values.data());
+                values.data(), values.size(), hot->ref(), stage.values.data(), side.report);
             check_launch("rows_of_slots");
             values = {stage.values.data(), values.size()};
         }
@@ -231,7 +235,8 @@ class HomeRoute {
     /// not done so before.
     /// @exec   cuda::OnWith: queued, but for the gather
     /// @throws ContractError if none is announced, the one before has not ended, or the homes are behind the
-    ///         fast tier (synchronise first); CudaError
+    ///         fast tier (synchronise first); IndexError (FAE_CHECKED) for a look-up of the batch that names
+    ///         no row; CudaError
     template <DeviceExecutor E>
     [[nodiscard]] HomeBatch<T, Index> begin(const E& exec) {
         require(!open_ && announced_ > begun_, [&] {
@@ -342,7 +347,8 @@ class HomeRoute {
     template <DeviceExecutor E>
     void gather(const E& exec, Stage& stage) {
         stage.listed.synchronise();
-        stage.filled.synchronise();  // the pinned memory is free
+        if constexpr (checked) side_.synchronise();  // throws what was reported
+        stage.filled.synchronise();                  // the pinned memory is free
         stage.rows = stage.count[0];
         const On in = cuda::on(in_);
         // The compact buffer was last read on its way home, and by the batch after.

@@ -42,6 +42,7 @@
 #include "fae/cuda/dirty_slots.cuh"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/hot_set.hpp"
+#include "fae/cuda/index_check.cuh"
 #include "fae/cuda/on_with.hpp"
 #include "fae/cuda/record_link.cuh"
 #include "fae/cuda/space.hpp"
@@ -91,9 +92,14 @@ __global__ void draw_slots(float* tier, RowLayout layout, Ref ref, std::uint64_t
 /// @param hot  the hot set whose slots `values` are; of no rows where they are row ids
 template <IndexType Index, class Ref>
 __global__ void locate_rows(const Index* values, std::uint64_t count, HotSet::Ref hot, Ref ref,
-                            Index* located) {
+                            Index* located, const IndexReport* report) {
+    const bool spoilt = is_spoilt(report);
     for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < count;
          i += std::uint64_t{gridDim.x} * blockDim.x) {
+        if (spoilt) {
+            located[i] = ~Index{0};  // no slot
+            continue;
+        }
         const RowId row = hot.rows() != 0 ? hot.row_of(values[i]) : RowId{values[i]};
         located[i] = static_cast<Index>(ref.locate(row).position) | fast_bit<Index>;
     }
@@ -102,10 +108,12 @@ __global__ void locate_rows(const Index* values, std::uint64_t count, HotSet::Re
 /// Slots of the tier itself.
 /// @par Launch one thread a look-up
 template <IndexType Index>
-__global__ void locate_slots(const Index* values, std::uint64_t count, Index* located) {
+__global__ void locate_slots(const Index* values, std::uint64_t count, Index* located,
+                             const IndexReport* report) {
+    const bool spoilt = is_spoilt(report);
     for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < count;
          i += std::uint64_t{gridDim.x} * blockDim.x) {
-        located[i] = values[i] | fast_bit<Index>;
+        located[i] = spoilt ? ~Index{0} : values[i] | fast_bit<Index>;
     }
 }
 
@@ -166,7 +174,8 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
     ///                 placement's slots are not that set's
     /// @exec   cuda::On: queued
     /// @throws ContractError if the fast tier is behind (synchronise first), the batch is served at home
-    ///         (cuda::HomeRoute does that), or a hot batch names no hot set
+    ///         (cuda::HomeRoute does that), or a hot batch names no hot set. A row or slot that does not
+    ///         exist is an IndexError of the next synchronising call (FAE_CHECKED)
     template <IndexType Index>
     [[nodiscard]] Bags<Index> locate(cuda::On on, std::uint64_t step, const Lookups<Index>& lookups,
                                      Span<Index> located, const cuda::DeviceHotSet* hot = nullptr) {
@@ -176,9 +185,11 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
         const Span<const Index> values = lookups.bags.values();
         const bool is_hot = lookups.heat == Heat::hot;
         if (!values.empty()) {
+            const std::uint64_t bound = is_hot ? lookups.hot_set->size() : space_.rows();
+            cuda::detail::look_at(on, values, cuda::detail::ValueBelow{bound}, "look-up ");
             if (is_hot && is_own(lookups.hot_set)) {
                 cuda::detail::locate_slots<<<cuda::launch_grid(values.size(), 256), 256, 0, on.stream>>>(
-                    values.data(), values.size(), located.data());
+                    values.data(), values.size(), located.data(), on.report);
                 cuda::check_launch("locate_slots");
             } else if constexpr (std::is_empty_v<decltype(placement_.ref())>) {
                 require(!is_hot || hot != nullptr, [] {
@@ -186,7 +197,7 @@ requires(!P::FastSpace::host_accessible) class HotColdTable<T, P> : public Table
                 });
                 cuda::detail::locate_rows<<<cuda::launch_grid(values.size(), 256), 256, 0, on.stream>>>(
                     values.data(), values.size(), is_hot ? hot->ref() : HotSet::Ref(), placement_.ref(),
-                    located.data());
+                    located.data(), on.report);
                 cuda::check_launch("locate_rows");
             }
         }

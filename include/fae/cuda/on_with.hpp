@@ -47,7 +47,7 @@ template <Executor E>
 }
 template <Executor E>
 [[nodiscard]] OnWith<E> on(const Stream& stream, E exec) {
-    return {On{stream.get()}, std::move(exec)};
+    return {cuda::on(stream), std::move(exec)};
 }
 
 /// An executor that knows a stream.

@@ -133,7 +133,9 @@ struct UpdateSink {
     const std::uint32_t* stop;  ///< rows stay as they are if it is not zero; may be null
     std::size_t dim;
 
-    [[nodiscard]] __device__ bool stopped() const { return stop != nullptr && *stop != 0; }
+    [[nodiscard]] __device__ bool stopped() const {
+        return (stop != nullptr && *stop != 0) || source.is_spoilt();
+    }
 
     template <class Lanes>
     struct Ready {

@@ -31,6 +31,7 @@
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/index_status.hpp"
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"
 #include "fae/memory/buffer.hpp"
@@ -156,9 +157,6 @@ struct Tally {
         }
     }
 };
-
-/// No look-up was found to be outside its table.
-inline constexpr std::uint64_t no_position = ~std::uint64_t{0};
 
 /// Counts all values.
 /// @par Launch blocks of whole warps; each warp steps through 128 values at a time; dynamic shared memory
@@ -357,7 +355,7 @@ requires(std::same_as<Count, std::uint32_t> || std::same_as<Count, std::uint64_t
         const std::uint64_t bad = results.back();
         AccessProfile<Count> profile(space_, std::move(counts), std::move(accesses), counted, seen);
         clear(on);
-        if (bad != detail::no_position) {
+        if (bad != no_position) {
             throw IndexError(concat("values[", bad, "] of a batch is outside the table of its feature"));
         }
         return profile;

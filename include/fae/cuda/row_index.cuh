@@ -25,6 +25,7 @@
 #include "fae/core/types.hpp"
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/copy.hpp"
+#include "fae/cuda/index_check.cuh"
 #include "fae/cuda/row_lists.cuh"
 #include "fae/cuda/row_sort.cuh"
 #include "fae/cuda/stream.hpp"
@@ -172,7 +173,8 @@ template <IndexType Index = std::uint32_t>
 /// @cost   reads the values twice, moves 8 bytes a look-up (16 where keys are wide) once per 8 bits that rows
 ///         need; or once where features are sorted apart. The lists: at most 25 bytes a look-up more
 /// @throws ContractError if the workspace has less than cuda::row_index_scratch bytes, or the batch has 2^28
-///         look-ups or 2^32 bags; CudaError
+///         look-ups or 2^32 bags; CudaError. A look-up that is not below `rows` is an IndexError of the next
+///         synchronising call (FAE_CHECKED)
 template <IndexType Index>
 [[nodiscard]] cuda::RowIndex<Index> build_row_index(cuda::On on, const Bags<Index>& bags, std::uint64_t rows,
                                                     Workspace& workspace,
@@ -186,6 +188,7 @@ template <IndexType Index>
     const std::size_t needed = cuda::row_index_scratch<Index>(bags.lookups(), rows, options);
     require(workspace.left() >= needed,
             [&] { return concat("the workspace has ", workspace.left(), " bytes left, expected ", needed); });
+    cuda::detail::look_at(on, bags.values(), cuda::detail::IndexBelow{rows}, "values[");
     if constexpr (sizeof(Index) == 8) {
         if (cuda::detail::has_wide_keys<Index>(rows, options.one_tier)) {
             return cuda::detail::build_row_index_of<std::uint64_t>(on, bags, rows, workspace, options);

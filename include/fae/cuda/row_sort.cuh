@@ -37,7 +37,8 @@ struct KeyRule {
     [[nodiscard]] unsigned bits() const { return row_bits + (one_tier ? 0u : 1u); }
     template <class Key, IndexType Index>
     __device__ Key key_of(Index located) const {
-        const Key row = static_cast<Key>(position_of(located));
+        Key row = static_cast<Key>(position_of(located));
+        if (checked) row &= (Key{1} << row_bits) - 1;  // a row that is not there has been reported
         return one_tier || !is_fast(located) ? row : row | Key{1} << row_bits;
     }
 };

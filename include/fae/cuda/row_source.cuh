@@ -12,6 +12,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/types.hpp"
+#include "fae/cuda/index_check.cuh"
 #include "fae/ops/row_source.hpp"
 
 namespace fae::inline FAE_ABI::cuda::detail {
@@ -48,9 +49,11 @@ struct DeviceRows {
     const RowsView<T>* parts = nullptr;  ///< where there are several
     std::uint32_t part_count = 0;
     const std::uint32_t* feature_part = nullptr;
+    const IndexReport* report = nullptr;
 
+    /// @param on  where look-ups are reported (FAE_CHECKED)
     /// @throws ContractError if rows are 2^32 bytes apart or more
-    explicit DeviceRows(const RowSource<T>& source) : fast(source.fast) {
+    explicit DeviceRows(const RowSource<T>& source, On on) : fast(source.fast), report(on.report) {
         require_near(source.fast);
         for (const RowsView<T>& part : source.home) require_near(part);
         if (source.home.size() == 1) {
@@ -61,6 +64,9 @@ struct DeviceRows {
             feature_part = source.feature_part.data();
         }
     }
+
+    /// True where the operation must leave rows and results alone.
+    [[nodiscard]] __device__ bool is_spoilt() const { return detail::is_spoilt(report); }
 
     /// The view that holds a located index; O(log parts).
     template <IndexType Index>

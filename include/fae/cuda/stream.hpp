@@ -13,6 +13,7 @@
 
 #include "fae/core/config.hpp"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/index_status.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
 
@@ -20,14 +21,21 @@ namespace fae::inline FAE_ABI::cuda {
 /// returns. It does not own the stream.
 struct On {
     cudaStream_t stream = nullptr;
+    IndexReport* report = nullptr;  ///< of look-ups that name no row (FAE_CHECKED); null: none is looked at
 
     /// Returns when all that is queued is done.
-    /// @throws CudaError, also for what failed in an earlier kernel
-    void synchronise() const { check(::cudaStreamSynchronize(stream), "synchronisation of a stream"); }
+    /// @throws CudaError, also for what failed in an earlier kernel; IndexError (FAE_CHECKED) for a look-up
+    ///         that an earlier kernel has reported
+    void synchronise() const {
+        if (checked && report != nullptr) return throw_reported(stream, report);
+        check(::cudaStreamSynchronize(stream), "synchronisation of a stream");
+    }
+    /// Queues on another stream, and reports to the same place.
+    [[nodiscard]] On beside(cudaStream_t other) const { return {other, report}; }
 };
 
 /// Queues on the host's stream.
-[[nodiscard]] inline On on(cudaStream_t stream) { return {stream}; }
+[[nodiscard]] inline On on(cudaStream_t stream) { return {stream, nullptr}; }
 
 /// Whose kernels go first where several streams have some ready.
 enum class Priority { normal, high };
@@ -44,10 +52,12 @@ class Stream {
                                              priority == Priority::high ? highest : lowest),
               "creation of a stream");
     }
-    Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
+    Stream(Stream&& other) noexcept
+        : status_(std::move(other.status_)), stream_(std::exchange(other.stream_, nullptr)) {}
     Stream& operator=(Stream&& other) noexcept {
         Stream moved(std::move(other));
         std::swap(stream_, moved.stream_);
+        std::swap(status_, moved.status_);
         return *this;
     }
     ~Stream() {
@@ -55,14 +65,17 @@ class Stream {
     }
 
     [[nodiscard]] cudaStream_t get() const { return stream_; }
-    void synchronise() const { On{stream_}.synchronise(); }
+    /// Where work on this stream reports look-ups that name no row (FAE_CHECKED).
+    [[nodiscard]] IndexReport* report() const { return status_.report(); }
+    void synchronise() const { On{stream_, report()}.synchronise(); }
 
   private:
+    IndexStatus status_;
     cudaStream_t stream_ = nullptr;
 };
 
 /// Queues on a stream.
-[[nodiscard]] inline On on(const Stream& stream) { return {stream.get()}; }
+[[nodiscard]] inline On on(const Stream& stream) { return {stream.get(), stream.report()}; }
 
 /// A point in a stream's work that other streams and the host can wait for. Move-only.
 class Event {

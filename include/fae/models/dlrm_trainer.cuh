@@ -209,9 +209,11 @@ class DlrmTrainer {
     }
 
     /// Waits for all steps; what they left.
-    /// @throws NonFiniteError, naming the first step whose loss was not finite
+    /// @throws NonFiniteError, naming the first step whose loss was not finite; IndexError (FAE_CHECKED) for
+    ///         a look-up that names no row. From that step on nothing has been updated, in either case
     TrainingStatus finish(On on) {
         on.synchronise();
+        throw_reported_indices();
         require_finite_so_far();
         return model_->status();
     }
@@ -249,12 +251,30 @@ class DlrmTrainer {
         // A replayed graph has not told the model how long its batch is.
         copy(on, Span<const float>(model_->logits().data(), staged.n), Span<float>(logits_.data(), staged.n));
         on.synchronise();
+        throw_reported_indices();
         return {{logits_.data(), staged.n}, model_->status().loss};
+    }
+
+    // Steps report look-ups that name no row to main_; what stages batches ahead reports to staging_.
+    void throw_reported_indices() const {
+        if constexpr (checked) {
+            try {
+                staging_.synchronise();
+            } catch (const IndexError&) {
+                try {
+                    main_.synchronise();
+                } catch (const IndexError&) {  // the same look-up, or one of a later batch
+                }
+                throw;
+            }
+            main_.synchronise();
+        }
     }
 
     void require_finite_so_far() const {
         const TrainingStatus status = model_->status();
         if (status.stopped != 0) [[unlikely]] {
+            throw_reported_indices();
             throw NonFiniteError(status.stopped_at, "the loss is not finite");
         }
     }
@@ -357,7 +377,7 @@ class DlrmTrainer {
         set.staged.wait(on);
         model_->prepare(staged.n);
         if (!located.is_fixed()) {
-            queue(on, staged, source, located, index, train, mark);
+            queue(cuda::on(main_).beside(on.stream), staged, source, located, index, train, mark);
         } else {
             const GraphKey key{staged.n, located.lookups(), &set, route_key, train ? 1 : 0};
             auto found = graphs_.find(key);
@@ -377,7 +397,7 @@ class DlrmTrainer {
                const Bags<std::uint32_t>& located, const RowIndex<std::uint32_t>& index, bool train,
                Mark&& mark) {
         const DlrmShape& shape = model_->shape();
-        const On beside = cuda::on(rows_);
+        const On beside = cuda::on(main_).beside(rows_.get());
         const auto pooled = [&](float* data) { return MatrixView<float>(data, located.size(), shape.dim); };
         fork(on, beside);
         embedding_bag::forward(beside, source, located, Pooling::sum, pooled(pooled_.data()));

@@ -79,6 +79,16 @@ inline Device look_at_device(int ordinal) {
     return device;
 }
 
+/// That, with one error for all that can be wrong with a device that is there: taken by another process, out
+/// of memory, of another architecture.
+inline Device start_device(int ordinal) {
+    try {
+        return look_at_device(ordinal);
+    } catch (const CudaError& error) {
+        throw CudaError(error.code, concat("start of CUDA device ", ordinal));
+    }
+}
+
 }  // namespace detail
 
 /// The calling thread's current device, looked at and probed at first use.
@@ -92,7 +102,7 @@ inline Device look_at_device(int ordinal) {
     check(::cudaGetDevice(&ordinal), "look for a CUDA device");
     require(ordinal < most, [&] { return concat("device ", ordinal, ", expected less than ", most); });
     const auto i = static_cast<std::size_t>(ordinal);
-    std::call_once(looked[i], [&] { devices[i] = detail::look_at_device(ordinal); });
+    std::call_once(looked[i], [&] { devices[i] = detail::start_device(ordinal); });
     return devices[i];
 }
 

@@ -11,6 +11,7 @@
 #include "fae/core/exec.hpp"
 #include "fae/ops/embedding_bag.hpp"
 #include "support/ops_oracle.hpp"
+#include "support/reduced.hpp"
 
 using fae::InstructionSet;
 using fae::OptimizerKind;
@@ -50,11 +51,13 @@ std::vector<T> all_results(const Choices& choices, Pooling pooling, InstructionS
 
 template <class T>
 void compare(InstructionSet set) {
+    fae_test::CaseShare cases;
     for (const OptimizerKind kind :
          {OptimizerKind::sgd, OptimizerKind::adagrad, OptimizerKind::rowwise_adagrad}) {
         for (const std::size_t dim : {1u, 2u, 3u, 8u, 15u, 16u, 17u, 24u, 31u, 47u, 64u, 65u, 127u, 130u}) {
             for (const Pooling pooling : {Pooling::sum, Pooling::mean, Pooling::weighted}) {
                 for (const bool denormals : {false, true}) {
+                    if (!cases.take()) continue;
                     CAPTURE(std::string(fae::name_of(set)));
                     CAPTURE(dim);
                     const Choices choices{.dim = dim,

@@ -12,6 +12,7 @@
 #include "fae/core/threads.hpp"
 #include "fae/ops/embedding_bag.hpp"
 #include "support/ops_oracle.hpp"
+#include "support/reduced.hpp"
 
 using fae::Bags;
 using fae::InstructionSet;
@@ -110,8 +111,10 @@ void check_steps(const Exec& exec, const Choices& choices, std::uint64_t seed, P
 // Catches: another order of contributions, a lost column, a contracted product, a mean divided at another
 // place.
 TEST_CASE("row_gradient: every dim and pooling sums as the plain tree does") {
+    fae_test::CaseShare cases;
     for (const std::size_t dim : {1u, 2u, 3u, 4u, 7u, 8u, 15u, 16u, 17u, 64u, 127u, 1024u, 4096u}) {
         for (const std::size_t bag_size : {0u, 1u, 4u}) {
+            if (!cases.take()) continue;
             CAPTURE(dim);
             CAPTURE(bag_size);
             Choices choices{.dim = dim,
@@ -171,10 +174,12 @@ TEST_CASE("row_gradient: long rows among short ones, with every number of thread
 
 // Catches: fused and separate forms that differ, a state that is not the row's, padding that is written.
 TEST_CASE("row_gradient: fused and separate steps equal the plain loop") {
+    fae_test::CaseShare cases;
     for (const OptimizerKind kind : kinds) {
         for (const std::size_t dim : {1u, 2u, 3u, 15u, 16u, 17u, 33u, 64u, 127u}) {
             for (const bool interleaved : {false, true}) {
                 for (const bool many_parts : {false, true}) {
+                    if (!cases.take()) continue;
                     CAPTURE(static_cast<int>(kind));
                     CAPTURE(dim);
                     const Choices choices{.dim = dim,
@@ -221,7 +226,7 @@ TEST_CASE("row_gradient: steps of long rows are equal for every number of thread
 TEST_CASE("row_gradient: random workloads step as the plain loop does") {
     fae::Philox random(2024);
     fae::Threads threads(3);
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < static_cast<int>(fae_test::share_of(60)); ++round) {
         Choices choices;
         choices.dim = 1 + random.below(70);
         choices.optimizer = kinds[random.below(3)];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reduced runs, for the sanitizers and the second compiler: with FAE_TEST_SHARE=n in the environment, loops that try many random or
-// combined cases take the first of every n of them, and sizes that only have to be large are n times smaller.
-// Without it everything runs, as the release preset's tests do.
+// Reduced runs, for the sanitizers and the second compiler: with FAE_TEST_SHARE=n in the environment, loops
+// that try many random or combined cases take the first of every n of them, and sizes that only have to be
+// large are n times smaller. Without it everything runs, as the release preset's tests do.
 //
 //   CaseShare cases;
 //   for (const std::size_t dim : dims) {

@@ -10,6 +10,7 @@
 
 #include "fae/advise/access_shape.hpp"
 #include "fae/advise/advisor.hpp"
+#include "fae/advise/drift.hpp"
 #include "fae/advise/forecast.hpp"
 #include "fae/advise/host_probe.hpp"
 #include "fae/advise/model_shape.hpp"
@@ -100,6 +101,7 @@
 #include "fae/profile/select_inputs.hpp"
 #include "fae/profile/sketch.hpp"
 #include "fae/profile/sketch_profile.hpp"
+#include "fae/report/advice_sections.hpp"
 #include "fae/report/bar_chart.hpp"
 #include "fae/report/html.hpp"
 #include "fae/report/line_chart.hpp"

@@ -6,6 +6,7 @@
 //   const Outcome outcome = run_program("train_dlrm", {"--synthetic", "small", "--inputs", "1000"});
 //   outcome.code, outcome.out, outcome.err
 //
+//   run_program("advise", {"--data", "-", ...}, folder / "log.tsv")     // its standard input
 //   Program running("train_dlrm", {...});
 //   running.send(SIGINT);
 //   const Outcome outcome = running.wait();
@@ -37,14 +38,16 @@ struct Outcome {
 /// A program of the examples while it runs.
 class Program {
   public:
-    Program(const std::string& name, std::vector<std::string> arguments) {
+    /// @param input  the file that is its standard input
+    Program(const std::string& name, std::vector<std::string> arguments,
+            const std::string& input = "/dev/null") {
         std::string path = std::string(FAE_EXAMPLES_DIR) + "/" + name;
         std::vector<char*> argv{path.data()};
         for (std::string& argument : arguments) argv.push_back(argument.data());
         argv.push_back(nullptr);
         posix_spawn_file_actions_t actions;
         ::posix_spawn_file_actions_init(&actions);
-        ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input.c_str(), O_RDONLY, 0);
         ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out_.c_str(), O_WRONLY | O_CREAT, 0600);
         ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err_.c_str(), O_WRONLY | O_CREAT, 0600);
         const int error = ::posix_spawn(&process_, path.c_str(), &actions, nullptr, argv.data(), environ);
@@ -84,6 +87,7 @@ class Program {
 };
 
 /// Runs a program from start to end.
-inline Outcome run_program(const std::string& name, std::vector<std::string> arguments = {}) {
-    return Program(name, std::move(arguments)).wait();
+inline Outcome run_program(const std::string& name, std::vector<std::string> arguments = {},
+                           const std::string& input = "/dev/null") {
+    return Program(name, std::move(arguments), input).wait();
 }

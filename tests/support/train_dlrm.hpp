@@ -49,19 +49,21 @@ std::string digest(const Pieces&... pieces) {
     return figures(pieces...)["weights_digest"];
 }
 
-/// True for "train_dlrm: " and one line of text.
-inline bool is_one_line(const std::string& err) {
-    return err.rfind("train_dlrm: ", 0) == 0 && err.size() > 13 && err.back() == '\n' &&
+/// True for the program's name and one line of text.
+inline bool is_one_line(const std::string& err, const std::string& program = "train_dlrm") {
+    const std::string start = program + ": ";
+    return err.rfind(start, 0) == 0 && err.size() > start.size() + 1 && err.back() == '\n' &&
            std::count(err.begin(), err.end(), '\n') == 1;
 }
 
 /// Wants a run to end with this code, nothing on standard output, and one line on standard error that says
 /// this.
-inline void check_refused(const Outcome& outcome, int code, const std::string& says) {
+inline void check_refused(const Outcome& outcome, int code, const std::string& says,
+                          const std::string& program = "train_dlrm") {
     INFO(outcome.err);
     CHECK(outcome.code == code);
     CHECK(outcome.out.empty());
-    CHECK(is_one_line(outcome.err));
+    CHECK(is_one_line(outcome.err, program));
     CHECK(outcome.err.find(says) != std::string::npos);
 }
 

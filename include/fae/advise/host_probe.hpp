@@ -56,8 +56,6 @@ struct HostProbe {
     std::function<double()> clock{};
 };
 
-namespace detail {
-
 /// Runs pieces of work and takes the median of their times.
 class Stopwatch {
   public:
@@ -91,6 +89,8 @@ class Stopwatch {
     std::function<double()> clock_;
     std::size_t repetitions_;
 };
+
+namespace detail {
 
 /// Rows of `features` equal tables, three in four of them hot, and batches that look them up at random.
 template <Executor E>

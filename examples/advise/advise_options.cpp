@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "advise_options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+
+#include "../train_dlrm/source_options.hpp"
+
+namespace advise {
+
+using train_dlrm::check;
+using train_dlrm::Size;
+
+std::vector<std::uint64_t> Options::budgets(std::uint64_t row_bytes) const {
+    const std::uint64_t first = first_budget.of(row_bytes);
+    const std::uint64_t last = last_budget.of(row_bytes);
+    check(first >= 1 && first <= last, "--budgets: expected A..B with A at least 1 byte and at most B");
+    std::vector<std::uint64_t> found;
+    for (std::uint64_t budget = first; budget < last; budget *= 2) found.push_back(budget);
+    found.push_back(last);
+    return found;
+}
+
+std::optional<Options> parse_options(int argc, char** argv) {
+    Options o;
+    std::string optimizer = "sgd";
+    std::string budgets;
+    CLI::App app(
+        "Says from a click log, before anything is allocated, which rows are hot, what each budget of fast "
+        "memory would buy, and whether it is worth it.",
+        "advise");
+    train_dlrm::add_source_options(app, o.run, "click log, plain or gzip; -: standard input");
+    app.add_option("--budgets", budgets, "A..B: doubled from A, ending with B [16MiB..8GiB]")
+        ->group("Advice");
+    app.add_option("--target-inputs", o.target_inputs, "the least share of inputs that shall be hot, 0 to 1")
+        ->group("Advice");
+    app.add_option("--target-lookups", o.target_lookups,
+                   "the least share of look-ups that shall be hot, 0 to 1")
+        ->group("Advice");
+    app.add_option("--rates", o.rates,
+                   "rates of the machine to advise for; if there is no such file, this machine is probed and "
+                   "they are written there")
+        ->group("Advice");
+    train_dlrm::add_model_options(app, o.run, optimizer);
+    app.add_option("--json", o.json, "write the advice here")->group("Output");
+    app.add_option("--report", o.report, "write an HTML report here")->group("Output");
+
+    if (!train_dlrm::parse_command_line(app, argc, argv)) return std::nullopt;
+    o.run.optimizer = train_dlrm::optimizer_of(optimizer);
+    check(o.run.has_source() || o.run.inputs != 0 || !o.run.format.empty(),
+          "no input, expected one of --data, --synthetic");
+    train_dlrm::check_source(o.run);
+    if (!budgets.empty()) {
+        const std::size_t dots = budgets.find("..");
+        check(dots != std::string::npos, "--budgets: " + budgets + ", expected A..B, as 16MiB..8GiB");
+        o.first_budget = Size::parse(budgets.substr(0, dots));
+        o.last_budget = Size::parse(budgets.substr(dots + 2));
+        if (o.first_budget.is_percent == o.last_budget.is_percent) {
+            check(o.first_budget.value > 0 && o.first_budget.value <= o.last_budget.value,
+                  "--budgets: " + budgets + ", expected A..B with A above 0 and at most B");
+        }
+    }
+    const auto is_share = [](const std::optional<double>& share) {
+        return !share || (*share >= 0 && *share <= 1);
+    };
+    check(is_share(o.target_inputs), "--target-inputs: expected 0 to 1");
+    check(is_share(o.target_lookups), "--target-lookups: expected 0 to 1");
+    check(o.json.empty() || o.json != o.report, "--json: the file of another output");
+    check(o.rates.empty() || (o.rates != o.json && o.rates != o.report), "--rates: the file of an output");
+    return o;
+}
+
+}  // namespace advise

@@ -120,6 +120,7 @@ KAGGLE = r"kaggle/.*/batch:4096/.*/zipf:1.05"
 WIDE = r"wide/.*/zipf:1.05"
 COUNT = r"count/spread-ids/bits:32/cpu/threads:1/kaggle/zipf:1.05"
 CLASSIFY = r"classify/tables/cpu/threads:1"
+FORECAST = r"forecast/%s/"
 LEARNING = r"learning/adagrad/lr:0.02/epochs:1/batch:1024/decay:0/"
 
 PUBLICATIONS = {
@@ -164,6 +165,9 @@ PUBLICATIONS = {
         ("hot inputs there, least of five seeds", LEARNING, "hot_inputs", 100, "%", "40 to 60 %", 0, min)],
         repetitions=1),
     "preparation": Preparation(),
+    "forecast": GoogleBenchmark("what the advisor predicts of a step beside what it takes", "advise/forecast", [
+        (f"predicted over measured seconds of a step, {model}, every placement, budgets of 4 to 256 MiB: furthest off",
+         FORECAST % model, "off", 100, "%", "≤ 25 %", 1, max) for model in ("small", "rmc2")], repetitions=1),
 }
 
 

@@ -112,6 +112,7 @@ fae::MachineRates read_rates(const std::string& path) {
         rates.machine = all.at("machine").get<std::string>();
         rates.cores = all.at("cores").get<std::uint64_t>();
         rates.load_seconds_per_byte = number(all, "load_seconds_per_byte");
+        rates.fill_seconds_per_byte = number(all, "fill_seconds_per_byte");
         rates.move_up_seconds_per_byte = number(all, "move_up_seconds_per_byte");
         rates.move_down_seconds_per_byte = number(all, "move_down_seconds_per_byte");
         rates.plan_seconds = number(all, "plan_seconds");
@@ -148,6 +149,7 @@ void write_rates(const std::string& path, const fae::MachineRates& rates) {
     all["machine"] = rates.machine;
     all["cores"] = rates.cores;
     all["load_seconds_per_byte"] = rates.load_seconds_per_byte;
+    all["fill_seconds_per_byte"] = rates.fill_seconds_per_byte;
     all["move_up_seconds_per_byte"] = rates.move_up_seconds_per_byte;
     all["move_down_seconds_per_byte"] = rates.move_down_seconds_per_byte;
     all["plan_seconds"] = rates.plan_seconds;

@@ -30,6 +30,7 @@ fae::MachineRates round_rates() {
     }
     rates.dense = {{1e6, 1000, 1e-3}};
     rates.load_seconds_per_byte = 1e-9;
+    rates.fill_seconds_per_byte = 3e-10;
     rates.move_up_seconds_per_byte = 1e-10;
     rates.move_down_seconds_per_byte = 2e-10;
     rates.plan_seconds = 1e-8;
@@ -144,7 +145,7 @@ TEST_CASE("forecast: on the host the times of a step add up") {
     CHECK(all[3].fits);
     // Moves: all 1,000 hot rows up, then those that a cold segment changed; both hot segments down.
     CHECK(all[1].of(Resource::synchronise) ==
-          doctest::Approx((2000 * 64e-10 + 2000 * 128e-10) / 1000).epsilon(0.001));
+          doctest::Approx((1000 * 192e-10 + 1000 * 64e-10 + 2000 * 128e-10) / 1000).epsilon(0.001));
     // A quarter of the inputs, all in cached rows, at 3 ns; the others at home at 4 ns and more.
     const double scatter = all[1].of(Resource::scatter);
     CHECK(scatter > 10000 * (0.25 * 3e-9 + 0.75 * 4e-9));
@@ -169,8 +170,9 @@ TEST_CASE("forecast: beside a device look-ahead takes its longest pole, the othe
     CHECK(all[3].of(Resource::link_up) > computing);
     CHECK(all[3].step_seconds == all[3].of(Resource::link_up));
     CHECK(all[3].bottleneck == Resource::link_up);
-    // About 5,000 cold rows of 64 bytes a step.
-    CHECK(all[3].of(Resource::link_up) == doctest::Approx(5000 * 64 / 1e9).epsilon(0.03));
+    // About 5,000 cold rows of 64 bytes a step, and some of the hot ones that the window leaves no room for.
+    CHECK(all[3].of(Resource::link_up) > 5000 * 64 / 1e9 * 0.97);
+    CHECK(all[3].of(Resource::link_up) < 6000 * 64 / 1e9);
     CHECK(all[2].step_seconds == doctest::Approx(computing));
     CHECK(all[0].step_seconds ==
           doctest::Approx(computing + all[0].of(Resource::link_up) + all[0].of(Resource::link_down)));

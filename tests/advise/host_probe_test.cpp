@@ -41,6 +41,7 @@ TEST_CASE("probe_host: with a clock that ticks once a look every rate is one tic
     const double hot_bytes = rates.rows[1].working_bytes * 3 / 4;
     CHECK(rates.move_up_seconds_per_byte == doctest::Approx(1.0 / hot_bytes).epsilon(0.02));
     CHECK(rates.move_down_seconds_per_byte == rates.move_up_seconds_per_byte);
+    CHECK(rates.fill_seconds_per_byte == rates.move_up_seconds_per_byte);
     probe.working_bytes.clear();
     CHECK_THROWS_AS((void)fae::probe_host(fae::par(threads), probe), fae::ContractError);
 }

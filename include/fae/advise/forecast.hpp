@@ -24,6 +24,7 @@
 #include "fae/advise/rates.hpp"
 #include "fae/calibrate/quantiles.hpp"
 #include "fae/core/config.hpp"
+#include "fae/table/lookahead_split.hpp"
 
 namespace fae::inline FAE_ABI {
 
@@ -195,9 +196,10 @@ class Forecaster {
             gather = draws_ * (inputs_ * gather_hot + (1 - inputs_) * mean(&RowCosts::gather, colder, 1));
             scatter =
                 draws_ * (inputs_ * scatter_hot + (1 - inputs_) * mean(&RowCosts::scatter_home, colder, 1));
-            const auto [up, down] = moved_by_static();
+            const Moved moved = moved_by_static();
             part(one, Resource::synchronise) =
-                (up * rates_.move_up_seconds_per_byte + down * rates_.move_down_seconds_per_byte) *
+                (moved.filled * rates_.fill_seconds_per_byte + moved.up * rates_.move_up_seconds_per_byte +
+                 moved.down * rates_.move_down_seconds_per_byte) *
                 row_bytes() / steps();
             return;
         }
@@ -231,11 +233,12 @@ class Forecaster {
             const double of_hot = colder + cold > 0 ? colder / (colder + cold) : 0.0;
             at_home = (1 - inputs_) * (access_.touched(0, hot_, draws_, of_hot) +
                                        access_.touched(hot_, seen_rows_, draws_, 1 - of_hot));
-            const auto [up, down] = moved_by_static();
-            part(one, Resource::synchronise) = row_bytes() *
-                                               (up / std::min(device.link_up, device.host_gather) +
-                                                down / std::min(device.link_down, device.host_scatter)) /
-                                               steps();
+            const Moved moved = moved_by_static();
+            part(one, Resource::synchronise) =
+                row_bytes() *
+                ((moved.filled + moved.up) / std::min(device.link_up, device.host_gather) +
+                 moved.down / std::min(device.link_down, device.host_scatter)) /
+                steps();
         }
         if (placement == "lookahead") {
             const double moved = moved_by_lookahead() * row_bytes();
@@ -256,27 +259,52 @@ class Forecaster {
     }
 
     struct Moved {
-        double up;
-        double down;
+        double filled = 0;  // into slots never used before
+        double up = 0;
+        double down = 0;
     };
     /// Rows that an epoch of static moves: two rounds of a cold and a hot segment, as the adaptive rate
     /// starts. All hot rows go up first; later those that a segment has changed go to the other tier.
     [[nodiscard]] Moved moved_by_static() const {
         constexpr double rounds = 2;
-        if (hot_ <= 0 || inputs_ <= 0) return {0, 0};
+        if (hot_ <= 0 || inputs_ <= 0) return {};
         const double lookups = static_cast<double>(shape_.inputs) * shape_.lookups_per_input;
         const double by_hot = access_.touched(0, hot_, inputs_ * lookups / rounds, 1.0);
         const double of_cold = (1 - inputs_) * lookups / rounds;
         const double chance = inputs_ < 1 ? hot_weight_of_cold() * hot_share_ / (1 - inputs_) : 0.0;
         const double by_cold = access_.touched(0, hot_, of_cold, std::min(1.0, chance));
-        return {static_cast<double>(offer_.hot_rows) + (inputs_ < 1 ? (rounds - 1) * by_cold : 0.0),
+        return {static_cast<double>(offer_.hot_rows), inputs_ < 1 ? (rounds - 1) * by_cold : 0.0,
                 (inputs_ < 1 ? rounds : 1.0) * by_hot};
     }
 
-    /// Rows that come into the window, and leave it, a step: each once for the steps that look ahead to it.
+    /// Rows that come into the window, and leave it, a step. A window as split_budget makes it holds the cold
+    /// rows of the last so many steps; what a step needs beyond them is brought.
     [[nodiscard]] double moved_by_lookahead() const {
-        constexpr double steps_ahead = 8;
-        return access_.touched(hot_, seen_rows_, steps_ahead * draws_, 1 - hot_share_) / steps_ahead;
+        LookaheadDemand demand;
+        demand.budget_bytes = offer_.budget_bytes;
+        demand.row_bytes = shape_.row_bytes;
+        demand.rows = shape_.rows;
+        demand.hot_rows = offer_.hot_rows;
+        demand.batch = shape_.batch;
+        LookaheadSplit split;
+        double resident = hot_;
+        for (int round = 0; round < 2; ++round) {
+            demand.cold_rows = static_cast<std::uint64_t>(cold_rows(resident, 1));
+            split = split_budget(demand);
+            resident = std::min(static_cast<double>(split.resident_rows), seen_rows_);
+        }
+        const auto window = static_cast<double>(split.window);
+        double low = 0;
+        double high = steps();
+        for (int i = 0; i < 40; ++i) {
+            const double middle = (low + high) / 2;
+            (cold_rows(resident, middle) < window ? low : high) = middle;
+        }
+        return cold_rows(resident, low + 1) - cold_rows(resident, low);
+    }
+    /// Different rows behind the first `resident` of the order, in the look-ups of some steps.
+    [[nodiscard]] double cold_rows(double resident, double of_steps) const {
+        return access_.touched(resident, seen_rows_, of_steps * draws_, 1 - access_.share(0, resident));
     }
 
     void finish(PlacementForecast& one) const {

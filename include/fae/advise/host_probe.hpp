@@ -108,6 +108,9 @@ class RowProbe {
           values_(batches * lookups()),
           pooled_(lookups() * probe.dim, 0.01F) {
         table_.initialise(exec_, 1);
+        const double start = watch_.now();
+        static_cast<void>(table_.synchronise(exec_, Heat::hot));
+        fill_ = (watch_.now() - start) / static_cast<double>(hot_.size() * record_bytes_);
         scratch_ = Buffer<std::byte>(
             table_.template backward_step_scratch<std::uint32_t>(lookups(), lookups(), Pooling::sum));
     }
@@ -132,6 +135,8 @@ class RowProbe {
         return found;
     }
 
+    /// Seconds a byte of all hot rows copied into a fast tier never used before.
+    [[nodiscard]] double fill() const { return fill_; }
     /// Seconds a byte of all hot rows copied up, and down.
     [[nodiscard]] std::pair<double, double> moves() {
         const auto bytes = static_cast<double>(hot_.size() * record_bytes_);
@@ -216,6 +221,7 @@ class RowProbe {
     std::vector<std::uint32_t> values_;
     std::vector<float> pooled_;
     Buffer<std::byte> scratch_;
+    double fill_ = 0;
 };
 
 /// Seconds a byte of gathering shuffled mini-batches from a data set in memory.
@@ -268,6 +274,7 @@ template <Executor E>
     rates.cores = exec.concurrency();
     detail::RowProbe<E> rows(exec, probe);
     for (const std::uint64_t bytes : probe.working_bytes) rates.rows.push_back(rows.costs(bytes));
+    rates.fill_seconds_per_byte = rows.fill();
     std::tie(rates.move_up_seconds_per_byte, rates.move_down_seconds_per_byte) = rows.moves();
     rates.plan_seconds = rows.plan();
     rates.load_seconds_per_byte = detail::probe_load(exec, probe);

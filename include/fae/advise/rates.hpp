@@ -59,7 +59,8 @@ struct MachineRates {
     std::string machine;
     std::uint64_t cores = 1;                ///< threads that the host's rates were measured with
     double load_seconds_per_byte = 0;       ///< gathering an input of a mini-batch from a data set in memory
-    double move_up_seconds_per_byte = 0;    ///< copying rows from their homes into the fast tier, on the host
+    double fill_seconds_per_byte = 0;       ///< copying rows, on the host, into a fast tier never used before
+    double move_up_seconds_per_byte = 0;    ///< from their homes into one that was
     double move_down_seconds_per_byte = 0;  ///< and back
     double plan_seconds = 0;                ///< planning one look-up of the look-ahead placement
     std::vector<RowCosts> rows;

@@ -27,7 +27,7 @@ endif()
 
 # fae_link_layer(<target> <layer>): what files of this layer may use; a layer that is not of the library may use all.
 function(fae_link_layer target layer)
-  set(plain_layers core trace memory ops profile calibrate classify table schedule advise report)
+  set(plain_layers core trace memory ops profile calibrate classify table schedule report)
   target_link_libraries(${target} PRIVATE fae_warnings fae::fae)
   if(layer STREQUAL "cuda")
     target_link_libraries(${target} PRIVATE fae::gzip fae::models fae::cuda)

@@ -25,12 +25,17 @@ std::optional<Options> parse_options(int argc, char** argv) {
     Options o;
     std::string optimizer = "sgd";
     std::string budgets;
+    std::string sketch;
     CLI::App app(
         "Says from a click log, before anything is allocated, which rows are hot, what each budget of fast "
         "memory would buy, and whether it is worth it.",
         "advise");
     train_dlrm::add_source_options(app, o.run, "click log, plain or gzip; -: standard input");
     app.add_option("--budgets", budgets, "A..B: doubled from A, ending with B [16MiB..8GiB]")
+        ->group("Advice");
+    app.add_option("--sketch", sketch,
+                   "profile in this much memory, as 64MiB, instead of a counter a row; what is promised of "
+                   "look-ups is then an interval")
         ->group("Advice");
     app.add_option("--target-inputs", o.target_inputs, "the least share of inputs that shall be hot, 0 to 1")
         ->group("Advice");
@@ -59,6 +64,12 @@ std::optional<Options> parse_options(int argc, char** argv) {
             check(o.first_budget.value > 0 && o.first_budget.value <= o.last_budget.value,
                   "--budgets: " + budgets + ", expected A..B with A above 0 and at most B");
         }
+    }
+    if (!sketch.empty()) {
+        const Size size = Size::parse(sketch);
+        check(!size.is_percent && size.value >= 4096, "--sketch: " + sketch + ", expected 4KiB or more");
+        check(!o.run.sample, "--sketch with --sample, expected one of them");
+        o.sketch_bytes = size.of(0);
     }
     const auto is_share = [](const std::optional<double>& share) {
         return !share || (*share >= 0 && *share <= 1);

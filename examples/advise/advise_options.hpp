@@ -19,6 +19,7 @@ struct Options {
     train_dlrm::Size last_budget{8.0 * 1024 * 1024 * 1024, false};
     std::optional<double> target_inputs;
     std::optional<double> target_lookups;
+    std::optional<std::uint64_t> sketch_bytes;  ///< profile in so much memory instead of a counter a row
     std::string rates;
     std::string json;
     std::string report;

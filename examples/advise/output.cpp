@@ -190,11 +190,11 @@ void write_report(const std::string& path, const Options& options, const Study& 
         point.hot_inputs = budget.offer.inputs.estimate;
         if (budget.offer.lookups.lower < budget.offer.lookups.upper) {
             point.lookups_interval = {{budget.offer.lookups.lower, budget.offer.lookups.upper}};
-            point.inputs_interval = {{budget.offer.inputs.lower, budget.offer.inputs.upper}};
         }
         curve.points.push_back(point);
     }
     curve.granted_bytes = chosen.offer.budget_bytes;
+    curve.interval_name = study.sketched ? "what the sketch promises" : "what the sample promises, 99 %";
     report.budgets = std::move(curve);
     report.more.push_back(fae::report::speed_section(study.sweep, study.advice));
     report.more.push_back(fae::report::step_section(chosen));
@@ -212,7 +212,9 @@ void write_report(const std::string& path, const Options& options, const Study& 
     setting("model", run.model + ", dim " + std::to_string(study.shape.dim));
     setting("optimizer", fae::optimizer_name(run.optimizer));
     setting("batch", std::to_string(run.batch));
-    setting("profile", study.sampled ? fae::format_percent(*run.sample) + " of the inputs" : "exact");
+    setting("profile", study.sketched  ? "a sketch of " + bytes_text(*options.sketch_bytes)
+                       : study.sampled ? fae::format_percent(*run.sample) + " of the inputs"
+                                       : "exact");
     setting("validation",
             fae::format_percent(run.validation.value_or(train_dlrm::Options::default_validation)));
     setting("seed", std::to_string(run.seed.value_or(train_dlrm::Options::default_seed)));

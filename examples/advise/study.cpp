@@ -9,11 +9,14 @@
 #include "../train_dlrm/inputs.hpp"
 #include "../train_dlrm/model.hpp"
 #include "fae/advise/access_shape.hpp"
+#include "fae/calibrate/calibrator.hpp"
 #include "fae/calibrate/row_levels.hpp"
+#include "fae/calibrate/sketched.hpp"
 #include "fae/classify/budget_classes.hpp"
 #include "fae/core/row_space.hpp"
 #include "fae/profile/profiler.hpp"
 #include "fae/profile/sampled.hpp"
+#include "fae/profile/sketch_profile.hpp"
 #include "rates_file.hpp"
 
 namespace advise {
@@ -45,6 +48,77 @@ constexpr std::uint64_t windows = 8;
     if (sample >= 1) return {};
     return fae::InputSampler::exact(inputs, static_cast<std::uint64_t>(sample * static_cast<double>(inputs)),
                                     run.seed.value_or(train_dlrm::Options::default_seed));
+}
+
+// The profile of --sketch: fixed memory, bounds instead of counts.
+[[nodiscard]] fae::SketchProfile sketch_of(const Executor& exec, const InputStream& stream,
+                                           const fae::RowSpace& space, std::uint64_t bytes) {
+    fae::AccessProfiler<fae::SketchCounter> profiler(
+        space, fae::SketchCounter(space, {.memory_bytes = bytes, .seed = 0}));
+    stream.for_blocks(exec, 0, stream.inputs(), "profile",
+                      [&](const fae::Bags<std::uint32_t>& bags) { profiler.add(exec, bags); });
+    return profiler.finish();
+}
+
+// The hot rows of every budget, what a profile promises of them, and how look-ups are spread.
+struct Ranked {
+    fae::RowLevels levels;
+    fae::AccessShape access;
+    std::vector<fae::Interval> promised;  // share of look-ups, one a budget; empty where all were counted
+};
+
+[[nodiscard]] fae::CalibrationOptions calibration(std::uint64_t budget, std::uint64_t row_bytes) {
+    fae::CalibrationOptions options;
+    options.budget_bytes = budget;
+    options.row_bytes = row_bytes;
+    options.confidence = 0.99;
+    return options;
+}
+
+[[nodiscard]] Ranked rank(const Executor& exec, const Profile& profile, std::uint64_t row_bytes,
+                          const std::vector<std::uint64_t>& budgets) {
+    Ranked ranked{
+        fae::row_levels(exec, profile, row_bytes, budgets), fae::access_shape(exec, profile, row_bytes), {}};
+    if (profile.exact()) return ranked;
+    for (const std::uint64_t budget : budgets) {
+        ranked.promised.push_back(
+            fae::calibrate(exec, profile, calibration(budget, row_bytes)).report.lookup_share);
+    }
+    return ranked;
+}
+
+// A sketch lists its rows; those that it does not list share what is left evenly.
+[[nodiscard]] Ranked rank(const Executor& exec, const fae::SketchProfile& profile, std::uint64_t row_bytes,
+                          const std::vector<std::uint64_t>& budgets) {
+    Ranked ranked;
+    fae::Buffer<std::uint8_t, fae::PageSpace> levels(static_cast<std::size_t>(profile.space().rows()));
+    std::fill_n(levels.data(), levels.size(), static_cast<std::uint8_t>(budgets.size()));
+    std::vector<fae::BudgetPoint> points;
+    for (std::size_t b = 0; b < budgets.size(); ++b) {
+        const fae::SketchCalibration made = fae::calibrate(exec, profile, calibration(budgets[b], row_bytes));
+        const fae::HotSet::Ref hot = made.hot_set.ref();
+        for (fae::Slot slot = 0; slot < hot.size(); ++slot) {
+            std::uint8_t& level = levels[static_cast<std::size_t>(hot.row_of(slot))];
+            level = std::min(level, static_cast<std::uint8_t>(b));
+        }
+        points.push_back({budgets[b], made.hot_set.size(), made.report.hot_bytes(), made.report.hot_lookups});
+        ranked.promised.push_back(made.report.lookup_share);
+    }
+    ranked.levels = fae::RowLevels(std::move(levels), std::move(points));
+    double left = static_cast<double>(profile.accesses());
+    for (const fae::HeavyRow& heavy : profile.rows()) {
+        const double lookups = std::min(left, static_cast<double>(heavy.lower + heavy.upper) / 2);
+        ranked.access.groups.push_back({1, lookups});
+        ranked.access.lookups += lookups;
+        left -= lookups;
+    }
+    const auto others = static_cast<double>(profile.space().rows() - profile.rows().size());
+    if (others > 0 && left > 0) {
+        const double rows = std::min(others, left);
+        ranked.access.groups.push_back({rows, left});
+        ranked.access.lookups += left;
+    }
+    return ranked;
 }
 
 // The share of look-ups in consecutive windows of [first, end) that a hot set serves.
@@ -98,6 +172,27 @@ constexpr std::uint64_t windows = 8;
     return curves;
 }
 
+// The same from a sketch: of the rows that it lists, by their lower bounds.
+[[nodiscard]] fae::report::AccessCurves access_curves(const fae::SketchProfile& profile,
+                                                      const fae::RowLevels& levels, std::size_t budget) {
+    fae::report::AccessCurves curves;
+    const fae::RowSpace& space = profile.space();
+    std::vector<std::vector<std::uint64_t>> counts(space.table_count());
+    std::vector<std::uint64_t> hot(space.table_count(), 0);
+    for (const fae::HeavyRow& heavy : profile.rows()) {
+        const std::size_t table = space.table_of(heavy.row);
+        counts[table].push_back(heavy.lower);
+        hot[table] += levels.of(heavy.row) <= budget ? 1u : 0u;
+    }
+    for (std::size_t t = 0; t < space.table_count(); ++t) {
+        curves.tables.push_back(fae::report::access_curve(space.table(t).name,
+                                                          fae::Span<const std::uint64_t>(counts[t]), hot[t]));
+        curves.tables.back().rows = space.table(t).rows;
+        curves.tables.back().accesses = profile.accesses(t);
+    }
+    return curves;
+}
+
 [[nodiscard]] double share(std::uint64_t part, std::uint64_t whole) {
     return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -128,18 +223,26 @@ Study study(const Executor& exec, const Options& options) {
     const fae::InputSampler sampler = sampler_of(options.run, made.inputs);
     made.sampled = !sampler.draws_all();
 
+    made.sketched = options.sketch_bytes.has_value();
+
     Profile profile;
+    fae::SketchProfile sketch;
     {
         const fae::ScopedSeconds timer(made.metrics, fae::Phase::profile);
-        profile = profile_of(exec, stream, space, 0, made.inputs, sampler, "profile");
+        if (made.sketched) {
+            sketch = sketch_of(exec, stream, space, *options.sketch_bytes);
+        } else {
+            profile = profile_of(exec, stream, space, 0, made.inputs, sampler, "profile");
+        }
     }
-    fae::RowLevels levels;
-    fae::AccessShape access;
+    Ranked ranked;
     {
         const fae::ScopedSeconds timer(made.metrics, fae::Phase::calibrate);
-        levels = fae::row_levels(exec, profile, made.row_bytes, options.budgets(made.rows * made.row_bytes));
-        access = fae::access_shape(exec, profile, made.row_bytes);
+        const std::vector<std::uint64_t> budgets = options.budgets(made.rows * made.row_bytes);
+        ranked = made.sketched ? rank(exec, sketch, made.row_bytes, budgets)
+                               : rank(exec, profile, made.row_bytes, budgets);
     }
+    const fae::RowLevels& levels = ranked.levels;
     fae::BudgetClasses classes(levels);
     {
         const fae::ScopedSeconds timer(made.metrics, fae::Phase::classify);
@@ -159,6 +262,10 @@ Study study(const Executor& exec, const Options& options) {
                           point.hot_bytes,
                           {of_lookups, of_lookups, of_lookups},
                           {of_inputs, of_inputs, of_inputs}});
+        if (!ranked.promised.empty()) {
+            offers.back().lookups.lower = ranked.promised[b].lower;
+            offers.back().lookups.upper = ranked.promised[b].upper;
+        }
     }
 
     if (!stored) {
@@ -176,15 +283,18 @@ Study study(const Executor& exec, const Options& options) {
     made.shape.input_bytes =
         1.0 + 4.0 * (static_cast<double>(model.dense_features) + made.shape.lookups_per_input);
     made.shape.inputs = made.inputs;
-    made.sweep = fae::forecast_sweep(made.rates, made.shape, access, offers);
+    made.sweep = fae::forecast_sweep(made.rates, made.shape, ranked.access, offers);
     made.advice = fae::advise(
         made.sweep, {.target_lookups = options.target_lookups, .target_inputs = options.target_inputs});
-    if (!options.report.empty()) made.access = access_curves(profile, levels, made.advice.chosen);
+    if (!options.report.empty()) {
+        made.access = made.sketched ? access_curves(sketch, levels, made.advice.chosen)
+                                    : access_curves(profile, levels, made.advice.chosen);
+    }
 
     if (stream.in_time_order() && made.inputs >= 3 * windows) {
         const fae::ScopedSeconds timer(made.metrics, fae::Phase::validation);
         profile = Profile();
-        levels = fae::RowLevels();
+        ranked = Ranked();
         made.window_inputs = made.inputs / 3 / windows;
         made.drift =
             drift_of(exec, stream, space, made.row_bytes, made.sweep[made.advice.chosen].offer.budget_bytes);

@@ -30,7 +30,8 @@ struct Study {
     std::uint64_t row_bytes = 0;
     std::uint64_t malformed = 0;
     std::string first_malformed;
-    bool sampled = false;
+    bool sampled = false;   ///< the profile that chose the rows is of a sample; counts are of all inputs
+    bool sketched = false;  ///< it is a sketch
     fae::MachineRates rates;
     fae::ModelShape shape;
     /// One a budget.

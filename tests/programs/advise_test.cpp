@@ -21,7 +21,7 @@ const std::string movielens =
 // Rates written by hand: a machine of round numbers, beside a device where `device` is given.
 std::string rates_text(const std::string& device = "") {
     return R"({"machine": "by hand", "cores": 2, "load_seconds_per_byte": 1e-9,
-"move_up_seconds_per_byte": 1e-10, "move_down_seconds_per_byte": 1e-10, "plan_seconds": 1e-8,
+"fill_seconds_per_byte": 2e-10, "move_up_seconds_per_byte": 1e-10, "move_down_seconds_per_byte": 1e-10, "plan_seconds": 1e-8,
 "rows": [{"record_bytes": 64, "working_bytes": 1048576, "gather": 1e-9, "scatter": 2e-9,
           "scatter_fast": 3e-9, "scatter_home": 4e-9}],
 "dense": [{"flops_per_input": 1e6, "batch": 1024, "seconds": 1e-3}])" +
@@ -168,6 +168,32 @@ TEST_CASE("advise: a log on standard input, compressed or not, is the log in a f
                   "-:1:1:", "advise");
 }
 
+// Catches: bounds of a sketch or a sample that the counts of all inputs break, or that say nothing.
+TEST_CASE("advise: what a sketch or a sample promises of look-ups holds for all inputs") {
+    const Rates rates;
+    const std::string options =
+        "--synthetic kaggle --inputs 30000 --max-rows 30000 --model small "
+        "--budgets 128KiB..4MiB --threads 2";
+    for (const std::string profile : {"--sketch 256KiB", "--sketch 64KiB", "--sample 0.2"}) {
+        CAPTURE(profile);
+        const nlohmann::json json = advice(options, profile, rates.option());
+        double narrowest = 1;
+        double widest = 0;
+        for (const auto& budget : json["budgets"]) {
+            const double share = budget["hot_lookups"].get<double>() / json["lookups"].get<double>();
+            const double lower = budget["lookups_interval"][0];
+            const double upper = budget["lookups_interval"][1];
+            CHECK(lower <= share + 1e-9);
+            CHECK(share <= upper + 1e-9);
+            widest = std::max(widest, upper - lower);
+            CHECK(budget["hot_bytes"] <= budget["budget_bytes"]);
+            narrowest = std::min(narrowest, upper - lower);
+        }
+        CHECK(narrowest < 0.5);
+        CHECK(widest > 0);
+    }
+}
+
 // Catches: a probe whose rates are not stored, or not used the second time.
 TEST_CASE("advise: the machine is probed where no rates are given, and the rates can be used again") {
     const TemporaryFolder folder;
@@ -262,6 +288,9 @@ TEST_CASE(
         {source + "--budget 16MiB", "--budget"},
         {source + "--batch 0", "--batch"},
         {source + "--sample 0", "--sample"},
+        {source + "--sketch 1", "1"},
+        {source + "--sketch 100B", "--sketch"},
+        {source + "--sketch 64KiB --sample 0.5", "--sketch"},
         {source + "--json a --report a", "--json"},
         {source + "--rates a --json a", "--rates"},
         {source + "--optimizer adam", "--optimizer"},

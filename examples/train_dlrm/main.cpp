@@ -58,7 +58,8 @@ TrainingResult train_on_host(const Executor& exec, const Options& options, const
             break;
     }
     const fae::LookaheadFit fit = fit_of(exec, options, prepared.data);
-    return run(fae::LookaheadPlacement<>(fit.resident(prepared.data), fit.options));
+    const fae::RowSpace space = prepared.data.row_space();
+    return run(fae::LookaheadPlacement<>(fit.resident(prepared.data), fit.options, &space));
 }
 
 TrainingResult train_as_asked(const Executor& exec, const Options& options, const Prepared& prepared,

@@ -22,7 +22,7 @@ std::size_t wrong(std::size_t count, Ignored ignored) {
     std::size_t wrong = 0;
     for (std::uint64_t seed = 1; seed <= count; ++seed) {
         const LookaheadCase c = random_lookahead_case(seed, 40);
-        wrong += run_in_random_order(c, seed, ignored) == train_rows(c) ? 0 : 1;
+        wrong += run_in_random_order(c, seed, ignored) == train_rows(c) ? 0u : 1u;
     }
     return wrong;
 }

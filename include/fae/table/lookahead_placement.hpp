@@ -47,9 +47,11 @@ class LookaheadPlacement {
 
     /// @param resident  the hot rows that have a slot; outlives the placement and every table that uses it
     /// @cost   LookaheadPlanner::bytes_for() and LookaheadPlan::bytes_for() bytes
+    /// @param space     as LookaheadPlanner's
     /// @throws ContractError if an option is outside its range
-    LookaheadPlacement(const HotSet& resident, const LookaheadOptions& options)
-        : planner_(resident, options) {
+    LookaheadPlacement(const HotSet& resident, const LookaheadOptions& options,
+                       const RowSpace* space = nullptr)
+        : planner_(resident, options, space) {
         plan_.reserve(options);
     }
 

@@ -29,6 +29,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/row_space.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/memory/buffer.hpp"
@@ -45,9 +46,11 @@ namespace fae::inline FAE_ABI {
 class LookaheadPlanner {
   public:
     /// @param resident  the hot rows that have a slot; outlives the planner
+    /// @param space     the tables behind the features, where known: nothing is looked up of those that are
+    ///                  resident in full. Not kept
     /// @cost   bytes_for() bytes, all of them now
-    /// @throws ContractError if an option is outside its range
-    LookaheadPlanner(const HotSet& resident, const LookaheadOptions& options)
+    /// @throws ContractError if an option is outside its range, or the space has other rows than the hot set
+    LookaheadPlanner(const HotSet& resident, const LookaheadOptions& options, const RowSpace* space = nullptr)
         : hot_(resident.ref()), hot_set_(&resident), options_(options), shard_count_(shards_for(options)) {
         require(options.lookahead >= 1 && options.lookahead <= std::uint64_t{1} << 20,
                 [&] { return concat("lookahead is ", options.lookahead, ", expected 1 to 1048576"); });
@@ -58,6 +61,7 @@ class LookaheadPlanner {
             return concat("most_lookups is ", options.most_lookups, ", expected less than ",
                           ~std::uint32_t{0});
         });
+        if (space != nullptr) find_whole_features(*space);
         shards_.reserve(shard_count_);
         for (std::size_t s = 0; s < shard_count_; ++s) {
             const auto [first, end] = slots_of(options, s);
@@ -163,7 +167,6 @@ class LookaheadPlanner {
 
   private:
     static constexpr std::size_t grain = 2048;
-    static constexpr std::size_t block = 128;
     static constexpr std::uint64_t slots_per_shard = 8192;
     static constexpr std::uint64_t most_shards = 16;
 
@@ -213,33 +216,68 @@ class LookaheadPlanner {
     template <IndexType Index>
     std::size_t collect(const Lookups<Index>& lookups, std::size_t begin, std::size_t end,
                         Span<Index> located, detail::ColdLookup* cold) const {
-        const Span<const Index> values = lookups.bags.values();
-        const HotSet::Ref from = lookups.heat == Heat::hot ? lookups.hot_set->ref() : HotSet::Ref();
-        const bool slots = lookups.heat == Heat::hot;
+        Index rows[grain];
+        std::uint32_t positions[grain];
+        const std::size_t asked = ask(lookups, begin, end, located, rows, positions);
+        constexpr std::size_t ahead = 64;
+        const bool trivial = hot_.trivial();
+        for (std::size_t i = 0; !trivial && i < std::min(ahead, asked); ++i) {
+            __builtin_prefetch(hot_.bitmap().address(rows[i]));
+        }
         std::size_t count = 0;
-        RowId rows[2][block];
-        const auto fetch = [&](std::size_t first, RowId* to) {
-            const std::size_t size = first < end ? std::min(block, end - first) : 0;
-            for (std::size_t i = 0; i < size; ++i) {
-                to[i] = slots ? from.row_of(values[first + i]) : RowId{values[first + i]};
-            }
-            if (hot_.trivial()) return;
-            for (std::size_t i = 0; i < size; ++i) __builtin_prefetch(hot_.bitmap().address(to[i]));
-        };
-        fetch(begin, rows[0]);
-        for (std::size_t first = begin, turn = 0; first < end; first += block, turn ^= 1) {
-            fetch(first + block, rows[turn ^ 1]);
-            const std::size_t size = std::min(block, end - first);
-            for (std::size_t i = 0; i < size; ++i) {
-                const RowId row = rows[turn][i];
-                const bool hot = hot_.contains(row);
-                located[first + i] = static_cast<Index>(hot_.rank(row)) | fast_bit<Index>;
-                cold[count].row = row;
-                cold[count].position = static_cast<std::uint32_t>(first + i);
-                count += hot ? 0 : 1;
-            }
+        for (std::size_t i = 0; i < asked; ++i) {
+            if (!trivial && i + ahead < asked) __builtin_prefetch(hot_.bitmap().address(rows[i + ahead]));
+            const RowId row{rows[i]};
+            located[positions[i]] = static_cast<Index>(hot_.rank(row)) | fast_bit<Index>;
+            cold[count].row = row;
+            cold[count].position = positions[i];
+            count += hot_.contains(row) ? 0u : 1u;
         }
         return count;
+    }
+
+    // Lists the look-ups of a chunk that have to be looked up, and serves those of whole tables.
+    template <IndexType Index>
+    std::size_t ask(const Lookups<Index>& lookups, std::size_t begin, std::size_t end, Span<Index> located,
+                    Index* rows, std::uint32_t* positions) const {
+        const Span<const Index> values = lookups.bags.values();
+        const bool slots = lookups.heat == Heat::hot;
+        const std::size_t features = whole_shift_.size();
+        std::size_t asked = 0;
+        if (slots || lookups.bags.bag_size() != 1 || lookups.bags.features() != features) {
+            const HotSet::Ref from = slots ? lookups.hot_set->ref() : HotSet::Ref();
+            for (std::size_t i = begin; i < end; ++i, ++asked) {
+                rows[asked] = slots ? static_cast<Index>(from.row_of(values[i])) : values[i];
+                positions[asked] = static_cast<std::uint32_t>(i);
+            }
+            return asked;
+        }
+        for (std::size_t sample = begin / features; sample * features < end; ++sample) {
+            const std::size_t first = sample * features;
+            const std::size_t from = std::max(first, begin);
+            const std::size_t to = std::min(first + features, end);
+            for (std::size_t i = from; i < to; ++i) {
+                located[i] = static_cast<Index>(values[i] + whole_shift_[i - first]) | fast_bit<Index>;
+            }
+            for (const std::size_t f : asked_features_) {
+                if (first + f < from || first + f >= to) continue;
+                rows[asked] = values[first + f];
+                positions[asked++] = static_cast<std::uint32_t>(first + f);
+            }
+        }
+        return asked;
+    }
+
+    // A feature whose table is resident in full has its slots at row + shift (modulo 2^64).
+    void find_whole_features(const RowSpace& space) {
+        require(space.rows() == hot_.rows(),
+                [&] { return concat("the hot set covers ", hot_.rows(), " rows, expected ", space.rows()); });
+        for (std::size_t f = 0; f < space.features(); ++f) {
+            const std::size_t table = space.feature_table()[f];
+            const RowId first = space.offset(table);
+            whole_shift_.push_back(hot_.rank(first) - first);
+            if (!hot_.covers(first, space.offset(table + 1))) asked_features_.push_back(f);
+        }
     }
 
     // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
@@ -290,6 +328,8 @@ class LookaheadPlanner {
     const HotSet* hot_set_;
     LookaheadOptions options_;
     std::size_t shard_count_;
+    std::vector<std::uint64_t> whole_shift_;   // of each feature, where the space is known
+    std::vector<std::size_t> asked_features_;  // those whose tables are not resident in full
     std::vector<detail::WindowShard> shards_;
     Buffer<detail::ColdLookup, PageSpace> cold_;  // the look-ups of a chunk that are not hot, by shard
     Buffer<std::uint32_t, PageSpace> runs_;       // of each chunk: run(), then missing()

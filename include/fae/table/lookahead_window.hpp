@@ -29,6 +29,10 @@ struct ColdLookup {
 
 /// Slots [first, first + count) of the fast tier.
 ///
+/// One map says of a row that it has a slot, or, as long as an executor may be behind, which plan let it
+/// leave or which step had it direct, whichever was later: a direct step has itself waited for the row to be
+/// at home.
+///
 /// The slots stand in a queue in the order of their last needs; a slot that is needed again is put at its end
 /// and its old entry is dead. The oldest slot is given away once its last need is more than `lookahead` plans
 /// ago, so every step that needs it is done: not sooner, whatever waits for a slot.
@@ -40,9 +44,8 @@ class WindowShard {
           lookahead_(options.lookahead),
           slots_(static_cast<std::size_t>(count)),
           queue_(static_cast<std::size_t>(2 * count)),
-          rows_(count),
-          left_(count),
-          direct_(count) {
+          rows_(most_rows(count)),
+          events_(static_cast<std::size_t>(most_events(count))) {
         moves_.reserve(static_cast<std::size_t>(most_moves(count, options)));
         for (std::size_t s = 0; s < slots_.size(); ++s) {
             slots_[s] = {no_row, 0};
@@ -51,11 +54,11 @@ class WindowShard {
         waiting_ = slots_.size();
     }
     [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, const LookaheadOptions& options) {
-        return count * sizeof(Place) + 2 * count * sizeof(Waiting) + RowMap::bytes_for(count) +
-               2 * RecentRows::bytes_for(count) + most_moves(count, options) * sizeof(Move);
+        return count * sizeof(Place) + 2 * count * sizeof(Waiting) + RowMap::bytes_for(most_rows(count)) +
+               most_events(count) * sizeof(Event) + most_moves(count, options) * sizeof(Move);
     }
     [[nodiscard]] std::uint64_t bytes() const {
-        return slots_.bytes() + queue_.bytes() + rows_.bytes() + left_.bytes() + direct_.bytes() +
+        return slots_.bytes() + queue_.bytes() + rows_.bytes() + events_.bytes() +
                moves_.capacity() * sizeof(Move);
     }
 
@@ -72,9 +75,7 @@ class WindowShard {
         moves_.clear();
         waits_ = {};
         counts_ = {};
-        const std::uint64_t oldest = number > lookahead_ ? number - lookahead_ : 0;
-        left_.forget(oldest);
-        direct_.forget(oldest);
+        if (number > lookahead_) forget(number - lookahead_);
     }
 
     /// Serves the look-ups whose rows are in the window, and moves the others to the front.
@@ -88,9 +89,10 @@ class WindowShard {
             const std::size_t end = std::min(begin + block, lookups.size());
             for (std::size_t i = begin; i < end; ++i) rows_.prefetch(lookups[i].hash);
             for (std::size_t i = begin; i < end; ++i) {
-                const std::uint32_t* const slot = rows_.find(lookups[i].row, lookups[i].hash);
-                at[i - begin] = slot != nullptr ? *slot : none;
-                if (slot != nullptr) __builtin_prefetch(slots_.data() + *slot, 1);
+                const std::uint32_t* const is = rows_.find(lookups[i].row, lookups[i].hash);
+                const bool found = is != nullptr && has_slot(*is);
+                at[i - begin] = found ? *is : none;
+                if (found) __builtin_prefetch(slots_.data() + *is, 1);
             }
             for (std::size_t i = begin; i < end; ++i) {
                 const std::uint32_t slot = at[i - begin];
@@ -117,10 +119,8 @@ class WindowShard {
             return;
         }
         for (std::size_t i = 0; i < lookups.size(); ++i) {
-            if (i + ahead < lookups.size()) {
-                left_.prefetch(lookups[i + ahead].hash);
-                direct_.prefetch(lookups[i + ahead].hash);
-            }
+            if (i + ahead < lookups.size()) rows_.prefetch(lookups[i + ahead].hash);
+            fetch_oldest();
             bring_one(lookups[i], located);
         }
     }
@@ -132,8 +132,8 @@ class WindowShard {
     /// The slot of a row, or null.
     [[nodiscard]] Location locate(RowId row, std::uint32_t hash) const {
         if (slots_.empty()) return {false, row};
-        const std::uint32_t* const slot = rows_.find(row, hash);
-        return slot == nullptr ? Location{false, row} : Location{true, first_ + *slot};
+        const std::uint32_t* const is = rows_.find(row, hash);
+        return is == nullptr || !has_slot(*is) ? Location{false, row} : Location{true, first_ + *is};
     }
     /// The row of a slot of the tier, or no_row.
     [[nodiscard]] RowId row_at(Slot slot) const {
@@ -144,6 +144,10 @@ class WindowShard {
     static constexpr std::size_t block = 64;
     static constexpr std::size_t ahead = 8;
     static constexpr std::uint32_t none = ~std::uint32_t{0};
+    // What the map says of a row: a slot; or that it left or was direct, and when, cut to what is below.
+    static constexpr std::uint32_t left = std::uint32_t{1} << 30;
+    static constexpr std::uint32_t direct = std::uint32_t{2} << 30;
+    static constexpr std::uint32_t time_mask = left - 1;
 
     struct Place {
         RowId row;
@@ -153,6 +157,27 @@ class WindowShard {
         std::uint32_t slot;
         std::uint32_t end;  // the place's when it was put here, cut; another one now: the entry is dead
     };
+
+    /// A row left, or was direct.
+    struct Event {
+        RowId row;
+        std::uint32_t hash;
+        std::uint32_t is;
+    };
+
+    // Within the look-ahead each slot is left once at most. Of direct rows, half as many are remembered.
+    [[nodiscard]] static std::uint64_t most_direct(std::uint64_t count) { return count / 2; }
+    [[nodiscard]] static std::uint64_t most_events(std::uint64_t count) { return count + most_direct(count); }
+    [[nodiscard]] static std::uint64_t most_rows(std::uint64_t count) { return count + most_events(count); }
+    [[nodiscard]] static bool has_slot(std::uint32_t is) { return is < left; }
+    [[nodiscard]] static bool was_direct(std::uint32_t is) { return is >= direct; }
+    // One more than the time of what the map says; it is at most 2^20 plans ago.
+    [[nodiscard]] std::uint64_t end_of(std::uint32_t is) const {
+        return number_ - ((static_cast<std::uint32_t>(number_) - is) & time_mask) + 1;
+    }
+    [[nodiscard]] std::uint32_t now(std::uint32_t kind) const {
+        return kind | (static_cast<std::uint32_t>(number_) & time_mask);
+    }
 
     [[nodiscard]] static std::uint64_t most_moves(std::uint64_t count, const LookaheadOptions& options) {
         return std::min(count, options.most_lookups);
@@ -174,37 +199,77 @@ class WindowShard {
     template <IndexType Index>
     void bring_one(const ColdLookup& lookup, Span<Index> located) {
         const auto& [row, position, hash] = lookup;
-        if (const std::uint32_t* const slot = rows_.find(row, hash); slot != nullptr) {
-            located[position] = located_at<Index>(*slot);
+        std::uint32_t* const is = rows_.find(row, hash);
+        if (is != nullptr && has_slot(*is)) {
+            located[position] = located_at<Index>(*is);
             ++counts_.brought;
             return;
         }
         const std::uint32_t slot = oldest();
-        const std::uint64_t homes = left_.end_of(row, hash, number_);
         if (slot == none) {
             located[position] = static_cast<Index>(row);
-            waits_.homes_before_direct = std::max(waits_.homes_before_direct, homes);
-            direct_.note(row, hash, number_);
             ++counts_.direct;
+            if (is == nullptr || *is != now(direct)) note_direct(lookup, is);
             return;
         }
-        waits_.homes_before_bring = std::max(waits_.homes_before_bring, homes);
-        waits_.steps_before_bring = std::max(waits_.steps_before_bring, direct_.end_of(row, hash, number_));
+        waits_.steps_before_bring = std::max(waits_.steps_before_bring, untold_);
+        if (is == nullptr) {
+            rows_.put(row, hash, slot);
+        } else {
+            std::uint64_t& wait = was_direct(*is) ? waits_.steps_before_bring : waits_.homes_before_bring;
+            wait = std::max(wait, end_of(*is));
+            *is = slot;
+        }
         Place& place = slots_[slot];
+        moves_.push_back({row, place.row, first_ + slot});
         if (place.row != no_row) {
             const std::uint32_t hash_before = row_hash(place.row);
             waits_.steps_before_leave = std::max(waits_.steps_before_leave, place.end);
-            rows_.erase(place.row, hash_before);
-            left_.note(place.row, hash_before, number_);
+            *rows_.find(place.row, hash_before) = now(left);
+            add_event({place.row, hash_before, now(left)});
             ++counts_.rows_out;
         }
-        moves_.push_back({row, place.row, first_ + slot});
         place.row = row;
-        rows_.put(row, hash, slot);
         need(slot);
         located[position] = located_at<Index>(slot);
         ++counts_.brought;
         ++counts_.rows_in;
+    }
+
+    // A row has no slot in this plan. What finds no room is remembered for all rows at once.
+    void note_direct(const ColdLookup& lookup, std::uint32_t* is) {
+        if (is != nullptr && !was_direct(*is)) {
+            waits_.homes_before_direct = std::max(waits_.homes_before_direct, end_of(*is));
+        }
+        if (direct_events_ == most_direct(slots_.size())) {
+            untold_ = number_ + 1;
+            return;
+        }
+        ++direct_events_;
+        add_event({lookup.row, lookup.hash, now(direct)});
+        if (is == nullptr) {
+            rows_.put(lookup.row, lookup.hash, now(direct));
+        } else {
+            *is = now(direct);
+        }
+    }
+
+    void add_event(const Event& event) { events_[wrapped_event(first_event_ + event_count_++)] = event; }
+    // Forgets what happened before a time.
+    void forget(std::uint64_t time) {
+        for (; event_count_ != 0; --event_count_) {
+            const Event& event = events_[first_event_];
+            if (end_of(event.is) > time) break;
+            if (event_count_ > ahead) rows_.prefetch(events_[wrapped_event(first_event_ + ahead)].hash);
+            if (was_direct(event.is)) --direct_events_;
+            const std::uint32_t* const is = rows_.find(event.row, event.hash);
+            if (is != nullptr && *is == event.is) rows_.erase(event.row, event.hash);
+            first_event_ = wrapped_event(first_event_ + 1);
+        }
+        if (untold_ <= time) untold_ = 0;
+    }
+    [[nodiscard]] std::size_t wrapped_event(std::size_t i) const {
+        return i < events_.size() ? i : i - events_.size();
     }
 
     // The slot whose last need is the oldest, or `none` if that is too recent.
@@ -219,6 +284,15 @@ class WindowShard {
             --waiting_;
             if (alive) return slot;
         }
+    }
+
+    // Asks for what giving away the next slots will look at.
+    void fetch_oldest() const {
+        if (waiting_ <= 2 * ahead) return;
+        __builtin_prefetch(slots_.data() + queue_[wrapped(head_ + 2 * ahead)].slot, 1);
+        const RowId row = slots_[queue_[wrapped(head_ + ahead)].slot].row;
+        if (row == no_row) return;
+        rows_.prefetch(row_hash(row));
     }
 
     // Half of the queue at least is dead when it is full.
@@ -243,8 +317,11 @@ class WindowShard {
     std::size_t head_ = 0;
     std::size_t waiting_ = 0;
     RowMap rows_;
-    RecentRows left_;
-    RecentRows direct_;
+    Buffer<Event, PageSpace> events_;  // a ring of event_count_ entries, in the order of time
+    std::size_t first_event_ = 0;
+    std::size_t event_count_ = 0;
+    std::uint64_t direct_events_ = 0;
+    std::uint64_t untold_ = 0;  // one more than the latest step with a direct row that found no room
     std::vector<Move> moves_;
     std::uint64_t number_ = 0;
     LookaheadWaits waits_;

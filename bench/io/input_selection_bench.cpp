@@ -86,8 +86,11 @@ void select(benchmark::State& state, const Case& (*make)()) {
     state.counters["hot_inputs"] = hot;
     state.counters["by_count"] = count;
     state.counters["gain"] = hot / count;
-    state.counters["new_hot_inputs"] = hot_share(made.hot_set, space, of.unseen);
-    state.counters["new_by_count"] = hot_share(by_count.hot_set, space, of.unseen);
+    const double new_hot = hot_share(made.hot_set, space, of.unseen);
+    const double new_count = hot_share(by_count.hot_set, space, of.unseen);
+    state.counters["new_hot_inputs"] = new_hot;
+    state.counters["new_by_count"] = new_count;
+    state.counters["new_gain"] = new_hot / new_count;
     const auto lookups = static_cast<double>(made.lookups);
     state.counters["lookups"] = static_cast<double>(made.hot_lookups) / lookups;
     state.counters["lookups_by_count"] = static_cast<double>(made.hot_lookups_by_count) / lookups;

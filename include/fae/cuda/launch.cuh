@@ -8,7 +8,7 @@
 //       wait_for_previous();    // all kernels before this one have ended, and what they wrote is here
 //   ...
 //   first<<<grid, threads, 0, on.stream>>>(...);
-//   launch_behind(on, second, grid, threads, 0, ...);
+//   launch_behind(on, "second", second, grid, threads, 0, ...);
 //
 // Devices before compute capability 9.0 know nothing of this: kernels follow one another as usual.
 #pragma once
@@ -49,11 +49,12 @@ void allow_shared_bytes(void (*kernel)(Parameters...), std::size_t bytes) {
         "reservation of shared memory");
 }
 
-/// Queues a kernel that calls wait_for_previous(), directly behind another kernel of the same operation.
+/// Queues a kernel that calls wait_for_previous().
+/// @param behind  directly behind another kernel; else as usual
 /// @throws CudaError
 template <class... Parameters, class... Arguments>
-void launch_behind(On on, const char* name, void (*kernel)(Parameters...), unsigned grid, unsigned threads,
-                   std::size_t shared_bytes, Arguments&&... arguments) {
+void launch(On on, bool behind, const char* name, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+            std::size_t shared_bytes, Arguments&&... arguments) {
     cudaLaunchAttribute attribute{};
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -63,8 +64,16 @@ void launch_behind(On on, const char* name, void (*kernel)(Parameters...), unsig
     config.dynamicSmemBytes = shared_bytes;
     config.stream = on.stream;
     config.attrs = &attribute;
-    config.numAttrs = current_device().has_clusters ? 1 : 0;
+    config.numAttrs = behind && current_device().has_clusters ? 1 : 0;
     check(::cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
+}
+
+/// Queues a kernel that calls wait_for_previous(), directly behind another kernel of the same operation.
+/// @throws CudaError
+template <class... Parameters, class... Arguments>
+void launch_behind(On on, const char* name, void (*kernel)(Parameters...), unsigned grid, unsigned threads,
+                   std::size_t shared_bytes, Arguments&&... arguments) {
+    launch(on, true, name, kernel, grid, threads, shared_bytes, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace fae::inline FAE_ABI::cuda::detail

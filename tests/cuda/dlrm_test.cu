@@ -259,6 +259,29 @@ TEST_CASE("cuda dlrm: step gives the bits of the host's rule applied to the devi
     }
 }
 
+// Catches a place of gradients that batches of one size write, and others read and do not write.
+TEST_CASE("cuda dlrm: gradients do not depend on the batches before, whatever their sizes") {
+    const cuda::Stream stream;
+    const cuda::On on = cuda::on(stream);
+    const DlrmShape shape{5, 6, 16, {40, 16}, {30, 10, 1}};
+    const Batch small(on, shape, 1000, 5);
+    const Batch large(on, shape, 3000, 6);
+    for (const cuda::Precision precision : {cuda::Precision::tf32, cuda::Precision::fp32}) {
+        cuda::Dlrm model(on, shape, 3000, 7, OptimizerKind::sgd, precision);
+        const auto gradients = [&](const Batch& batch) {
+            model.forward(on, batch.dense, batch.pooled);
+            model.backward(on, batch.labels);
+            std::vector<float> all;
+            append(all, model.read_gradients(on));
+            return all;
+        };
+        const std::vector<float> of_large = gradients(large);
+        const std::vector<float> of_small = gradients(small);
+        CHECK(equal_bits(gradients(large), of_large));
+        CHECK(equal_bits(gradients(small), of_small));
+    }
+}
+
 // Catches memory that is taken by a step: by us, by cuBLASLt, by a first launch.
 TEST_CASE("cuda dlrm: steps take no device memory once a batch size has been seen") {
     const cuda::Stream stream;

@@ -17,6 +17,7 @@
 #include "fae/core/types.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/stream.hpp"
 #include "fae/models/mlp.cuh"
 #include "fae/ops/optimizer.hpp"
@@ -28,6 +29,7 @@ template <class O>
 __global__ void __launch_bounds__(256)
     update_kernel(O optimizer, const float* lr, float4* values, float4* state, const float4* gradients,
                   std::size_t parts, std::size_t part_quads, const unsigned* stopped) {
+    wait_for_previous();
     if (*stopped != 0) return;
     const float rate = *lr;
     constexpr bool stateful = O::kind != OptimizerKind::sgd;
@@ -118,16 +120,16 @@ static __global__ void __launch_bounds__(256) pad_kernel(MatrixView<const float>
 /// nothing where `stopped` is set. A gradient is the sum of its parts, in order.
 /// @shape values [size], state [size] or empty, gradients [parts, size]; size a multiple of 4; lr [1] and
 ///        stopped [1] in device memory
+/// @param behind  what is before it on the stream is one kernel
 /// @exec  cuda::On: queued
 /// @cost  SGD: reads 4 + 4 parts, writes 4 bytes an element; Adagrad 4 more of each
 template <Optimizer O>
 void update_all(On on, const O& optimizer, const float* lr, Span<float> values, Span<float> state,
-                const float* gradients, std::size_t parts, const unsigned* stopped) {
+                const float* gradients, std::size_t parts, const unsigned* stopped, bool behind) {
     const std::size_t quads = values.size() / 4;
-    update_kernel<O><<<launch_grid(quads, 256), 256, 0, on.stream>>>(
-        optimizer, lr, reinterpret_cast<float4*>(values.data()), reinterpret_cast<float4*>(state.data()),
-        reinterpret_cast<const float4*>(gradients), parts, quads, stopped);
-    check_launch("update_kernel");
+    launch(on, behind, "update_kernel", update_kernel<O>, launch_grid(quads, 256), 256, 0, optimizer, lr,
+           reinterpret_cast<float4*>(values.data()), reinterpret_cast<float4*>(state.data()),
+           reinterpret_cast<const float4*>(gradients), parts, quads, stopped);
 }
 
 /// Queues the gradients' way back through a ReLU, and the sums of their columns for each chunk of the batch.

@@ -40,7 +40,9 @@
 #include "fae/models/dlrm_shape.hpp"
 #include "fae/models/gemm.cuh"
 #include "fae/models/interaction.cuh"
+#include "fae/models/layer_product.cuh"
 #include "fae/models/mlp.cuh"
+#include "fae/models/parameter_copy.cuh"
 #include "fae/models/prediction.cuh"
 #include "fae/models/weight_gradients.cuh"
 #include "fae/ops/optimizer.hpp"
@@ -177,7 +179,7 @@ class Dlrm {
         detail::finish(cuda::on(sums_), head_, batch_, labels.data(), true, number);
         const std::size_t top = shape_.bottom.size();
         for (std::size_t l = layers_.size() - 1; l-- > top;) {
-            if (!grouped(batch_)) {
+            if (!is_small(batch_)) {
                 fork(on, top_weights_);
                 run_weight_gradient(cuda::on(top_weights_), l, 1);
             }
@@ -193,23 +195,22 @@ class Dlrm {
         stage_ = Stage::differentiated;
         if (batch_ == 0) return;
         const std::size_t last = shape_.bottom.size() - 1;
+        if (is_small(batch_)) {
+            for (std::size_t l = last; l > 0; --l) run_data_gradient(on, l, false);
+            run_weight_gradients(on);
+            return;
+        }
         fork(on, sums_);
         detail::sum_columns(cuda::on(sums_), layers_[last].gradient.rows(batch_), cut(),
                             gradients_.data() + layers_[last].bias, values_.size());
         for (std::size_t l = last; l > 0; --l) {
-            if (!grouped(batch_)) {
-                fork(on, bottom_weights_);
-                run_weight_gradient(cuda::on(bottom_weights_), l, 2);
-            }
+            fork(on, bottom_weights_);
+            run_weight_gradient(cuda::on(bottom_weights_), l, 2);
             run_data_gradient(on, l, false);
         }
-        if (grouped(batch_)) {
-            run_weight_gradients(on);
-        } else {
-            run_weight_gradient(on, 0, 0);
-            if (last > 0) join(bottom_weights_, on);
-            if (layers_.size() - 1 > shape_.bottom.size()) join(top_weights_, on);
-        }
+        run_weight_gradient(on, 0, 0);
+        if (last > 0) join(bottom_weights_, on);
+        if (layers_.size() - 1 > shape_.bottom.size()) join(top_weights_, on);
         join(sums_, on);
     }
 
@@ -224,7 +225,7 @@ class Dlrm {
         if (batch_ == 0) return;
         const auto update = [&](const auto& rule) {
             detail::update_all(on, rule, lr, values_.span(), state_.span(), gradients_.data(), cut().parts(),
-                               &head_.status->stopped);
+                               &head_.status->stopped, is_small(batch_));
         };
         if (optimizer_ == OptimizerKind::sgd) {
             update(Sgd{});
@@ -269,28 +270,9 @@ class Dlrm {
         return read(on, values_.data(), 1, state_.data());
     }
     void write_parameters(On on, const DenseParameters& from) {
-        const std::vector<Parameter<float>>& list = from.parameters();
-        require(list.size() == 2 * layers_.size(), [&] {
-            return concat("there are ", list.size(), " parameters, expected ", 2 * layers_.size());
-        });
         std::vector<float> values(values_.size(), 0.0f);
         std::vector<float> state(state_.size(), 0.0f);
-        for_rows(
-            [&](std::size_t p, std::size_t rows, std::size_t columns, std::size_t at, std::size_t stride) {
-                require(list[p].rows == rows && list[p].columns == columns &&
-                            list[p].state.size() == (state.empty() ? 0 : rows * columns),
-                        [&] {
-                            return concat(list[p].name, " is [", list[p].rows, ", ", list[p].columns,
-                                          "] with ", list[p].state.size(), " elements of state, expected [",
-                                          rows, ", ", columns, "] with ", state.empty() ? 0 : rows * columns);
-                        });
-                for (std::size_t r = 0; r < rows; ++r) {
-                    std::copy_n(list[p].values.data() + r * columns, columns, &values[at + r * stride]);
-                    if (!state.empty()) {
-                        std::copy_n(list[p].state.data() + r * columns, columns, &state[at + r * stride]);
-                    }
-                }
-            });
+        detail::write_tensors(layers_, from, values, state);
         copy(on, values, values_.span());
         copy(on, state, state_.span());
         on.synchronise();
@@ -327,9 +309,13 @@ class Dlrm {
         // As many parts as give every multiprocessor of a large device two tiles of weight gradients at once.
         std::size_t tiles = 1;
         for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
+            by_size_.push_back(l);
             tiles += detail::WeightTile::count(layers_[l].out, layers_[l].in_stride());
         }
         parts_ = std::clamp<std::size_t>(256 / tiles, 1, most_parts);
+        std::stable_sort(by_size_.begin(), by_size_.end(), [&](std::size_t a, std::size_t b) {
+            return layers_[a].weights() > layers_[b].weights();
+        });
         values_ = Buffer<float, DeviceSpace>(offset);
         gradients_ = Buffer<float, DeviceSpace>(
             offset *
@@ -360,6 +346,7 @@ class Dlrm {
         const MatrixView<float> x = hidden ? below->output.rows(max_batch_) : pairs_.rows(max_batch_);
         head_.width = static_cast<unsigned>(last.in);
         head_.masked = hidden;
+        head_.round = precision_ == Precision::tf32;
         head_.weights = values_.data() + last.weight;
         head_.bias = values_.data() + last.bias;
         head_.clamp = loss_clamp;
@@ -412,7 +399,7 @@ class Dlrm {
         return layers_[shape_.bottom.size() - 1].output.rows(batch_);
     }
     [[nodiscard]] detail::BatchCut cut_of(std::size_t n) const {
-        return {n, grouped(n) ? parts_ : most_parts};
+        return {n, is_small(n) ? parts_ : most_parts};
     }
     [[nodiscard]] detail::BatchCut cut() const { return cut_of(batch_); }
     /// What a layer reads.
@@ -422,50 +409,59 @@ class Dlrm {
         return layers_[layer - 1].output.rows(batch_).data();
     }
 
+    /// Whether layers that cuBLASLt is slow at are kernels of this library, and all weight gradients one of
+    /// them at the end. In small batches the starts of many kernels and their places on the device cost more
+    /// than their products; in large ones the library's products are faster.
+    [[nodiscard]] bool is_small(std::size_t n) const {
+        return precision_ == Precision::tf32 && n <= detail::product_batch;
+    }
     void run_forward(On on, std::size_t l) {
-        plans_.at(batch_)[l].forward(blas_, on, layers_[l].output.rows(batch_).data(), input_of(l),
-                                     values_.data() + layers_[l].weight, workspaces_[0].span());
+        const detail::DeviceLayer& layer = layers_[l];
+        float* const out = layers_[l].output.rows(batch_).data();
+        if (is_small(batch_) && std::min(layer.in, layer.out) <= 64) {
+            return detail::multiply_layer<detail::LayerWay::forward>(
+                on, layer.forward_product(values_.data(), input_of(l), out, batch_),
+                l != 0 && l != shape_.bottom.size());
+        }
+        plans_.at(batch_)[l].forward(blas_, on, out, input_of(l), values_.data() + layer.weight,
+                                     workspaces_[0].span());
     }
     void run_weight_gradient(On on, std::size_t l, std::size_t branch) {
         plans_.at(batch_)[l].weight_gradient(blas_, on, gradients_.data() + layers_[l].weight,
                                              layers_[l].gradient.rows(batch_).data(), input_of(l),
                                              workspaces_[branch].span());
     }
-    /// Whether all weight gradients are one kernel at the end. In small batches the products' starts and
-    /// their places on the device cost more than they do; in large ones the library's are faster.
-    [[nodiscard]] bool grouped(std::size_t n) const { return precision_ == Precision::tf32 && n <= 2048; }
+    /// The gradients of all weights and biases, but for those of the head. Large layers first: who is late is
+    /// small.
     void run_weight_gradients(On on) {
         detail::WeightJobs jobs;
-        for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
+        bool behind = shape_.bottom.size() > 1;
+        for (const std::size_t l : by_size_) {
             const detail::DeviceLayer& layer = layers_[l];
+            const bool below_head = shape_.top.size() > 1 && l + 2 == layers_.size();
             jobs.add(layers_[l].gradient.rows(batch_), {input_of(l), batch_, layer.in, layer.in_stride()},
-                     gradients_.data() + layer.weight);
-            if (jobs.full()) {
-                detail::weight_gradients(on, jobs, cut(), values_.size());
-                jobs = {};
-            }
+                     gradients_.data() + layer.weight, below_head ? nullptr : gradients_.data() + layer.bias);
+            if (!jobs.full() && l != by_size_.back()) continue;
+            detail::weight_gradients(on, jobs, cut(), values_.size(), behind);
+            jobs = {};
+            behind = true;
         }
-        if (jobs.count != 0) detail::weight_gradients(on, jobs, cut(), values_.size());
     }
     /// The gradient of what layer l reads: of the pairs, or of the layer below, through its ReLU.
     void run_data_gradient(On on, std::size_t l, bool of_pairs) {
         const MatrixView<float> out =
             of_pairs ? pairs_gradient_.rows(batch_) : layers_[l - 1].gradient.rows(batch_);
+        const float* const gradient = layers_[l].gradient.rows(batch_).data();
+        if (is_small(batch_) && !of_pairs) {
+            const float* const below = layers_[l - 1].output.rows(batch_).data();
+            return detail::multiply_layer<detail::LayerWay::back>(
+                on, layers_[l].back_product(values_.data(), gradient, below, out.data(), batch_), true);
+        }
         plans_.at(batch_)[l].data_gradient(blas_, on, out.data(), layers_[l].gradient.rows(batch_).data(),
                                            values_.data() + layers_[l].weight, workspaces_[0].span());
         if (of_pairs) return;
         detail::mask(on, layers_[l - 1].output.rows(batch_), out, cut(),
                      gradients_.data() + layers_[l - 1].bias, values_.size());
-    }
-
-    /// Calls f(parameter, rows, columns, offset, stride) for every tensor.
-    template <class F>
-    void for_rows(F&& f) const {
-        for (std::size_t l = 0; l < layers_.size(); ++l) {
-            const detail::DeviceLayer& layer = layers_[l];
-            f(2 * l, layer.out, layer.in, layer.weight, layer.in_stride());
-            f(2 * l + 1, std::size_t{1}, layer.out, layer.bias, layer.out_stride());
-        }
     }
 
     /// @param parts  of the values, each a whole array, which are added in order
@@ -479,16 +475,7 @@ class Dlrm {
         on.synchronise();
         for (std::size_t i = size; i < host_values.size(); ++i) host_values[i % size] += host_values[i];
         DenseParameters result(shape_, host_state.empty() ? OptimizerKind::sgd : optimizer_);
-        for_rows([&](std::size_t p, std::size_t rows, std::size_t columns, std::size_t at,
-                     std::size_t stride) {
-            const Parameter<float>& to = result.parameters()[p];
-            for (std::size_t r = 0; r < rows; ++r) {
-                std::copy_n(host_values.data() + at + r * stride, columns, to.values.data() + r * columns);
-                if (!host_state.empty()) {
-                    std::copy_n(host_state.data() + at + r * stride, columns, to.state.data() + r * columns);
-                }
-            }
-        });
+        detail::read_tensors(layers_, host_values, host_state, result);
         return result;
     }
 
@@ -506,6 +493,7 @@ class Dlrm {
     Buffer<std::byte, DeviceSpace> workspaces_[3];  // of the caller's stream and the two of weight gradients
 
     std::vector<detail::DeviceLayer> layers_;  // bottom, then top
+    std::vector<std::size_t> by_size_;         // all but the last, large ones first
     std::map<std::size_t, std::vector<detail::LayerPlan>> plans_;
     Buffer<float, DeviceSpace> values_;
     Buffer<float, DeviceSpace>

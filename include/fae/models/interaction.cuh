@@ -21,8 +21,10 @@
 #include "fae/core/types.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/stream.hpp"
 #include "fae/models/gemm.cuh"
+#include "fae/models/layer_product.cuh"
 #include "fae/models/tensor_core.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
@@ -188,14 +190,16 @@ __global__ void __launch_bounds__(256)
 }
 
 /// The gradients of dense (through the ReLU that made it) and of pooled from the gradient of the packed
-/// pairs: a vector's is the sum over the others, ascending. Zeros where `stopped` is set.
+/// pairs: a vector's is the sum over the others, ascending. Zeros where `stopped` is set. With `round`, that
+/// of dense is rounded to TF32, for the products that read it.
 /// @par Launch one warp an input; shared memory backward_floats a warp; a lane has 4 vectors by 4 columns
 template <VectorLoads L>
 __global__ void __launch_bounds__(256)
     separate_kernel(InteractionShape s, MatrixView<const float> dense, MatrixView<const float> pooled,
                     MatrixView<const float> out_gradient, MatrixView<float> dense_gradient,
-                    MatrixView<float> pooled_gradient, const unsigned* stopped) {
+                    MatrixView<float> pooled_gradient, const unsigned* stopped, bool round) {
     extern __shared__ float4 interaction_memory[];
+    if (dense.rows() <= product_batch) let_next_launch();
     const unsigned lane = threadIdx.x % 32;
     const unsigned warp = threadIdx.x / 32;
     const std::size_t input = std::size_t{blockIdx.x} * (blockDim.x / 32) + warp;
@@ -241,7 +245,8 @@ __global__ void __launch_bounds__(256)
             if (i == 0) {
                 float* const to = dense_gradient.row(input) + c;
                 for (unsigned k = 0; k < 4 && c + k < s.dim; ++k) {
-                    to[k] = !stop && rows[c + k] > 0 ? x[k] + gradient[c + k] : 0.0f;
+                    const float z = !stop && rows[c + k] > 0 ? x[k] + gradient[c + k] : 0.0f;
+                    to[k] = round ? rounded(z) : z;
                 }
                 continue;
             }
@@ -339,6 +344,7 @@ __global__ void __launch_bounds__(256, 2)
                            MatrixView<const float> out_gradient, MatrixView<float> dense_gradient,
                            MatrixView<float> pooled_gradient, const unsigned* stopped) {
     extern __shared__ float4 interaction_memory[];
+    if (dense.rows() <= product_batch) let_next_launch();
     struct alignas(4 * Columns) Vector {
         float at[Columns];
     };
@@ -417,7 +423,7 @@ __global__ void __launch_bounds__(256, 2)
                     float z = sum[r / 2][c][r % 2 * 2 + pair];
                     if (i == 0) {
                         const unsigned at = column + pair * Columns + c;
-                        z = dense.row(input)[at] > 0 ? z + packed[at] : 0.0f;
+                        z = dense.row(input)[at] > 0 ? rounded(z + packed[at]) : 0.0f;
                     }
                     result.at[c] = stop ? 0.0f : z;
                 }
@@ -505,6 +511,7 @@ inline void interact(On on, const InteractionShape& s, Precision precision, Matr
 
 /// Queues the backward kernel.
 /// @shape as interact; each gradient as what it is the gradient of; stopped [1]
+///        with Precision::tf32, the gradient of dense is rounded to TF32
 /// @exec  cuda::On: queued
 /// @cost  reads n * (vectors * dim + width), writes n * vectors * dim elements
 inline void separate(On on, const InteractionShape& s, Precision precision, MatrixView<const float> dense,
@@ -520,7 +527,8 @@ inline void separate(On on, const InteractionShape& s, Precision precision, Matr
     }
     visit_loads(s, wide, [&]<VectorLoads L>() {
         launch_interaction(on, separate_kernel<L>, dense.rows(), s.backward_floats, s, dense, pooled,
-                           out_gradient, dense_gradient, pooled_gradient, stopped);
+                           out_gradient, dense_gradient, pooled_gradient, stopped,
+                           precision == Precision::tf32);
     });
 }
 

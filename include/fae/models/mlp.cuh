@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "fae/core/config.hpp"
 #include "fae/core/matrix_view.hpp"
@@ -22,6 +23,7 @@
 #include "fae/cuda/stream.hpp"
 #include "fae/memory/buffer.hpp"
 #include "fae/models/gemm.cuh"
+#include "fae/models/layer_product.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -86,6 +88,30 @@ struct DeviceLayer {
     [[nodiscard]] std::size_t in_stride() const { return padded_row(in); }
     [[nodiscard]] std::size_t out_stride() const { return padded_row(out); }
     [[nodiscard]] std::size_t weights() const { return out * in_stride(); }
+
+    /// y = relu(x W^T + bias) for n inputs.
+    /// @param values  the model's
+    [[nodiscard]] LayerProduct forward_product(const float* values, const float* x, float* y,
+                                               std::size_t n) const {
+        LayerProduct product = back_product(values, x, nullptr, y, n);
+        product.bias = values + bias;
+        std::swap(product.depth, product.columns);
+        return product;
+    }
+    /// The gradient of what the layer reads, `below` its values, from that of what it gives.
+    [[nodiscard]] LayerProduct back_product(const float* values, const float* y_gradient, const float* below,
+                                            float* x_gradient, std::size_t n) const {
+        return {y_gradient,
+                values + weight,
+                nullptr,
+                below,
+                x_gradient,
+                n,
+                static_cast<unsigned>(out_stride()),
+                static_cast<unsigned>(in_stride()),
+                static_cast<unsigned>(out),
+                static_cast<unsigned>(in_stride())};
+    }
 };
 
 /// The products of one layer for one batch size.

@@ -17,7 +17,10 @@
 #include "fae/core/matrix_view.hpp"
 #include "fae/core/types.hpp"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/launch.cuh"
 #include "fae/cuda/stream.hpp"
+#include "fae/models/layer_product.cuh"
+#include "fae/models/tensor_core.cuh"
 
 namespace fae::inline FAE_ABI::cuda {
 
@@ -42,6 +45,7 @@ inline constexpr std::size_t loss_slice = 64;
 struct Head {
     unsigned width = 0;   ///< inputs of the last layer
     bool masked = false;  ///< its inputs come from a ReLU
+    bool round = false;   ///< x_gradient is rounded to TF32
     const float* weights = nullptr;
     const float* bias = nullptr;
     double clamp = 0;          ///< of the prediction, for the loss
@@ -100,6 +104,7 @@ __global__ void __launch_bounds__(256)
     predict_kernel(Head head, std::size_t n, const std::uint8_t* __restrict__ labels) {
     __shared__ float logit[head_inputs];
     __shared__ float slope[head_inputs];
+    if (n <= product_batch) let_next_launch();
     const unsigned lane = threadIdx.x % 32;
     const std::size_t first = std::size_t{blockIdx.x} * head_inputs;
     const unsigned count = n - first < head_inputs ? static_cast<unsigned>(n - first) : head_inputs;
@@ -148,7 +153,8 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
             for (unsigned s = 0; s < head_inputs; ++s) {
                 if (s >= count) continue;
-                const float g = head.masked && !(mine[s] > 0) ? 0.0f : __fmul_rn(slope[s], weight);
+                float g = head.masked && !(mine[s] > 0) ? 0.0f : __fmul_rn(slope[s], weight);
+                if (head.round) g = rounded(g);
                 x_gradient[s * head.x_stride + c] = g;
                 weight_sum = __fmaf_rn(slope[s], mine[s], weight_sum);
                 below_sum = __fadd_rn(below_sum, g);

@@ -134,7 +134,9 @@
 #include "fae/table/table_tiers.hpp"
 #include "fae/trace/format.hpp"
 #include "fae/trace/metrics.hpp"
+#include "fae/trace/metrics_history.hpp"
 #include "fae/trace/progress.hpp"
+#include "fae/trace/prometheus.hpp"
 #include "fae/trace/trace.hpp"
 #include "fae/version.hpp"
 

@@ -77,3 +77,24 @@ TEST_CASE("02_embed_in_your_loop: trains the project's arrays in place, equal to
     CHECK(line == "the arrays equal those of a run without a fast tier, bit for bit");
     CHECK_FALSE(std::getline(lines, line));
 }
+
+// Catches: a page that is not written, a program that books nothing.
+TEST_CASE("03_live_metrics: writes a page for Prometheus whose counters have counted") {
+    const TemporaryFolder folder;
+    const Outcome outcome = run_program("03_live_metrics", {folder / "fae.prom"});
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    const std::string page = read_bytes(folder / "fae.prom");
+    unsigned long fast = 0;
+    unsigned long home = 0;
+    const std::size_t at = page.find("fae_lookups_total{tier=\"fast\"}");
+    REQUIRE(at != std::string::npos);
+    REQUIRE(std::sscanf(page.c_str() + at,
+                        "fae_lookups_total{tier=\"fast\"} %lu\nfae_lookups_total{tier=\"home\"} %lu", &fast,
+                        &home) == 2);
+    CHECK(fast + home == 40'000 * 26);
+    CHECK(fast > 0);
+    CHECK(home > 0);
+    CHECK(outcome.out.find("window  2: fast tier") != std::string::npos);
+    CHECK(run_program("03_live_metrics").code == 2);
+}

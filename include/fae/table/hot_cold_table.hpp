@@ -95,7 +95,10 @@ class HotColdTable : public TableTiers<T, P> {
         }();
         const Bags<Index> bags = lookups.bags.with_values(Span<const Index>(located.data(), located.size()));
         move_rows(exec, step, plan);
-        if (plan.located) return bags;
+        if (plan.located) {
+            book(Span<const Index>(located.data(), located.size()), plan);
+            return bags;
+        }
         const bool same_slots =
             lookups.heat == Heat::hot && plan.route == Route::fast && is_own(lookups.hot_set);
         const auto ref = placement_.ref();
@@ -120,6 +123,7 @@ class HotColdTable : public TableTiers<T, P> {
                 located[i] = static_cast<Index>(at.position) | (at.fast ? fast_bit<Index> : Index{0});
             }
         });
+        book(Span<const Index>(located.data(), located.size()), plan);
         return bags;
     }
 
@@ -193,6 +197,12 @@ class HotColdTable : public TableTiers<T, P> {
         this->mark(exec, rows);
     }
 
+    /// Books what each batch looks up in which tier, rows and bytes that move, and the time that is waited
+    /// for them, into counters of the caller's, which outlive the table or the next call. A row that is
+    /// brought for a batch is one look-up of the fast tier that missed. Null, as at first: nothing is booked,
+    /// and a batch and a synchronisation each ask once.
+    void set_metrics(Metrics* metrics) { metrics_ = metrics; }
+
     /// Seconds that locate() has moved rows for, each way.
     struct MoveSeconds {
         double leave = 0;
@@ -221,6 +231,53 @@ class HotColdTable : public TableTiers<T, P> {
     template <Executor E>
     SyncReport write_back(const E& exec, SyncExtent extent = SyncExtent::dirty) {
         return synchronise_tier(exec, Newest::home, extent);
+    }
+
+    /// Puts another placement in this one's place, between two batches: a hot set that fits the look-ups of
+    /// now, say. Only the difference crosses between the tiers: rows that the fast tier has changed go home,
+    /// rows that have a slot now and had none come from there; the others are copied from slot to slot.
+    /// Training goes on as if nothing had been replaced, bit for bit.
+    /// @exec   seq, par; returns when done
+    /// @cost   memory: the new fast tier beside the old one, while it works
+    /// @return what came into the fast tier
+    /// @throws ContractError if the table has no homes
+    template <Executor E>
+    SyncReport replace(const E& exec, P next) {
+        require(!homes_.empty(), [] { return std::string("a table without homes, expected some"); });
+        static_cast<void>(write_back(exec));
+        const std::uint64_t slots = next.slots(space_);
+        Buffer<T, typename P::FastSpace> fast(static_cast<std::size_t>(slots) * layout_.stride);
+        const RowsView<T> to{fast.data(), fast.data() + layout_.dim, layout_.stride, layout_.stride, 0,
+                             slots};
+        const auto before = placement_.ref();
+        const auto after = next.ref();
+        const bool home_is_newer = newest_ == Newest::home;
+        std::atomic<std::uint64_t> brought{0};
+        double unbooked = 0;
+        {
+            const ScopedSeconds timer(metrics_ != nullptr ? metrics_->stalled(Tier::fast) : unbooked);
+            for_chunks(exec, static_cast<std::size_t>(slots), 4096, [&](std::size_t begin, std::size_t end) {
+                std::uint64_t mine = 0;
+                for (std::size_t slot = begin; slot < end; ++slot) {
+                    const RowId row = after.row_at(slot);
+                    if (row == no_row) continue;
+                    const Location at = slots_ == 0 ? Location{false, row} : before.locate(row);
+                    const bool kept = at.fast && !(home_is_newer && dirty_.contains(at.position));
+                    copy_record(kept ? slot_record(at.position) : home_record(row),
+                                Record{to.weights_of(slot), to.state_of(slot)});
+                    mine += kept ? 0u : 1u;
+                }
+                brought.fetch_add(mine, std::memory_order_relaxed);
+            });
+        }
+        placement_ = std::move(next);
+        slots_ = slots;
+        fast_ = std::move(fast);
+        dirty_ = DirtySlots(slots_);
+        newest_ = Newest::both;
+        const SyncReport report{brought, brought * this->record_bytes(), Tier::fast};
+        if (metrics_ != nullptr) metrics_->add_moved(Tier::fast, report.rows, report.bytes);
+        return report;
     }
 
     /// Reads rows by id, wherever they are current.
@@ -276,6 +333,7 @@ class HotColdTable : public TableTiers<T, P> {
     using Tiers::after_overwrite;
     using Tiers::dirty_;
     using Tiers::draw_rows;
+    using Tiers::fast_;
     using Tiers::fast_is_newest;
     using Tiers::fast_view;
     using Tiers::home_of;
@@ -284,6 +342,7 @@ class HotColdTable : public TableTiers<T, P> {
     using Tiers::is_own;
     using Tiers::layout_;
     using Tiers::locate_grain;
+    using Tiers::newest_;
     using Tiers::placement_;
     using Tiers::plan_step;
     using Tiers::require_optimizer;
@@ -299,6 +358,7 @@ class HotColdTable : public TableTiers<T, P> {
     };
     MoveSeconds move_seconds_;
     Trace* trace_ = nullptr;
+    Metrics* metrics_ = nullptr;
     Lanes lanes_;
 
     // The record that holds a row's current values.
@@ -323,6 +383,9 @@ class HotColdTable : public TableTiers<T, P> {
     template <Executor E>
     SyncReport synchronise_tier(const E& exec, Newest target, SyncExtent extent) {
         if (!is_behind(target)) return {};
+        const Tier into = target == Newest::fast ? Tier::fast : Tier::home;
+        double unbooked = 0;
+        const ScopedSeconds timer(metrics_ != nullptr ? metrics_->stalled(into) : unbooked);
         if (extent == SyncExtent::whole) dirty_.mark_all();
         const auto ref = placement_.ref();
         std::atomic<std::uint64_t> empty{0};
@@ -336,7 +399,20 @@ class HotColdTable : public TableTiers<T, P> {
                 copy_record(slot_record(slot), home_record(row));
             }
         });
-        return this->synchronised(dirty_.count() - empty);
+        const SyncReport report = this->synchronised(dirty_.count() - empty);
+        if (metrics_ != nullptr) metrics_->add_moved(into, report.rows, report.bytes);
+        return report;
+    }
+
+    // Counts a batch's look-ups by the tier that serves them.
+    template <IndexType Index>
+    void book(Span<const Index> located, const StepPlan& plan) {
+        if (metrics_ == nullptr) return;
+        std::uint64_t fast = 0;
+        for (const Index index : located) fast += is_fast(index) ? 1u : 0u;
+        const std::uint64_t missed = std::min<std::uint64_t>(fast, plan.bring.size());
+        metrics_->add_lookups(Tier::fast, fast, fast - missed);
+        metrics_->add_lookups(Tier::home, located.size() - fast, located.size() - fast);
     }
 
     // Lets rows leave their slots for home, then brings others there.
@@ -345,22 +421,30 @@ class HotColdTable : public TableTiers<T, P> {
         constexpr std::size_t grain = 512;
         if (!plan.leave.empty()) {
             const TraceScope scope(trace_, lanes_.leave, "write-back", step);
-            const ScopedSeconds timer(move_seconds_.leave);
+            ScopedSeconds timer(move_seconds_.leave);
             for_chunks(exec, plan.leave.size(), grain, [&](std::size_t begin, std::size_t end) {
                 for (std::size_t i = begin; i < end; ++i) {
                     copy_record(slot_record(plan.leave[i].slot), home_record(plan.leave[i].row));
                 }
             });
+            book_moved(Tier::home, plan.leave.size(), timer.stop());
         }
         if (!plan.bring.empty()) {
             const TraceScope scope(trace_, lanes_.bring, "gather", step);
-            const ScopedSeconds timer(move_seconds_.bring);
+            ScopedSeconds timer(move_seconds_.bring);
             for_chunks(exec, plan.bring.size(), grain, [&](std::size_t begin, std::size_t end) {
                 for (std::size_t i = begin; i < end; ++i) {
                     copy_record(home_record(plan.bring[i].row), slot_record(plan.bring[i].slot));
                 }
             });
+            book_moved(Tier::fast, plan.bring.size(), timer.stop());
         }
+    }
+
+    void book_moved(Tier into, std::uint64_t rows, double seconds) {
+        if (metrics_ == nullptr) return;
+        metrics_->add_moved(into, rows, rows * this->record_bytes());
+        metrics_->stalled(into) += seconds;
     }
 
     [[nodiscard]] Record slot_record(Slot slot) {

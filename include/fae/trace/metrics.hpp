@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Metrics: the counters of one run, or of one window of it: look-ups and hits per tier, bytes and rows moved
-// between the tiers, seconds per phase. Plain numbers that their owner adds to; nothing is global, nothing is
-// atomic: one Metrics a thread, merged afterwards.
+// between the tiers, what was waited for them, seconds per phase. Plain numbers that their owner adds to;
+// nothing is global, nothing is atomic: one Metrics a thread, merged afterwards.
 //
 //   Metrics run;
 //   {
@@ -55,11 +55,21 @@ struct Metrics {
     std::uint64_t bytes_to_home = 0;  ///< moved from the fast tier back to the homes, state included
     std::uint64_t rows_to_fast = 0;
     std::uint64_t rows_to_home = 0;
+    double stall_seconds_fast = 0;  ///< that training waited for rows to come into the fast tier
+    double stall_seconds_home = 0;  ///< and to go home
     std::array<double, phase_count> phase_seconds{};
 
     [[nodiscard]] constexpr TierCounts& tier(Tier which) { return which == Tier::fast ? fast : home; }
     [[nodiscard]] constexpr const TierCounts& tier(Tier which) const {
         return which == Tier::fast ? fast : home;
+    }
+
+    /// The seconds that training waited for rows to come into a tier, to read or to add to.
+    [[nodiscard]] constexpr double& stalled(Tier into) {
+        return into == Tier::fast ? stall_seconds_fast : stall_seconds_home;
+    }
+    [[nodiscard]] constexpr double stalled(Tier into) const {
+        return into == Tier::fast ? stall_seconds_fast : stall_seconds_home;
     }
 
     /// The seconds of one phase, to read or to add to.
@@ -102,6 +112,7 @@ struct Metrics {
     constexpr void merge(const Metrics& other) {
         for (const Tier which : {Tier::fast, Tier::home}) {
             add_lookups(which, other.tier(which).lookups, other.tier(which).hits);
+            stalled(which) += other.stalled(which);
         }
         add_moved(Tier::fast, other.rows_to_fast, other.bytes_to_fast);
         add_moved(Tier::home, other.rows_to_home, other.bytes_to_home);

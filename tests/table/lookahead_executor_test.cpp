@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "support/lookahead_simulation.hpp"
+#include "support/reduced.hpp"
 
 using namespace fae;
 using namespace fae_test;
@@ -58,7 +59,7 @@ std::vector<std::uint64_t> run_on_threads(const LookaheadCase& c, std::uint64_t 
 
 // Catches: a wait that is missing from a plan, or names too early a step; a deadlock.
 TEST_CASE("look-ahead plans: executors that keep their waits end in the right rows in every order") {
-    CHECK(wrong(4000, {}) == 0);
+    CHECK(wrong(share_of(4000), {}) == 0);
 }
 
 // Catches: a simulation that cannot go wrong, or a wait that nobody needs.
@@ -75,7 +76,7 @@ TEST_CASE("look-ahead plans: leaving out any one wait ends in wrong rows") {
 
 // Catches: the same with real threads, and a race that the thread sanitizer sees.
 TEST_CASE("look-ahead plans: six threads with delays end in the right rows") {
-    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    for (std::uint64_t seed = 1; seed <= share_of(60); ++seed) {
         CAPTURE(seed);
         const LookaheadCase c = random_lookahead_case(seed, 60);
         CHECK(run_on_threads(c, seed) == train_rows(c));

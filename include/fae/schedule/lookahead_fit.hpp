@@ -31,8 +31,8 @@ namespace fae::inline FAE_ABI {
 struct LookaheadFitOptions {
     std::uint64_t batch = 1024;
     Order order = Order::shuffled;
-    std::optional<std::uint64_t> window_bytes;  ///< none: automatic
-    std::optional<std::uint64_t> lookahead;     ///< none: automatic
+    std::optional<std::uint64_t> window_bytes{};  ///< none: automatic
+    std::optional<std::uint64_t> lookahead{};     ///< none: automatic
 };
 
 /// The parts of a look-ahead placement, and what they take.

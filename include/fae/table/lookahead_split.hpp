@@ -21,13 +21,13 @@ namespace fae::inline FAE_ABI {
 /// What a split is made for, and what of it is given.
 struct LookaheadDemand {
     std::uint64_t budget_bytes = 0;
-    std::uint64_t row_bytes = 0;                ///< of one row in the fast tier, state and stride included
-    std::uint64_t rows = 0;                     ///< of the row space
-    std::uint64_t hot_rows = 0;                 ///< rows that are worth a slot for good
-    std::uint64_t batch = 0;                    ///< inputs of a batch
-    std::uint64_t cold_rows = 0;                ///< different rows of a batch that are not hot
-    std::optional<std::uint64_t> window_bytes;  ///< given; none: automatic
-    std::optional<std::uint64_t> lookahead;     ///< given; none: automatic
+    std::uint64_t row_bytes = 0;                  ///< of one row in the fast tier, state and stride included
+    std::uint64_t rows = 0;                       ///< of the row space
+    std::uint64_t hot_rows = 0;                   ///< rows that are worth a slot for good
+    std::uint64_t batch = 0;                      ///< inputs of a batch
+    std::uint64_t cold_rows = 0;                  ///< different rows of a batch that are not hot
+    std::optional<std::uint64_t> window_bytes{};  ///< given; none: automatic
+    std::optional<std::uint64_t> lookahead{};     ///< given; none: automatic
 };
 
 /// A split of the budget.

@@ -3,7 +3,8 @@
 // BatchPrefetcher: loads the batches of a schedule ahead of their use, each on one of a few threads of its
 // own, and hands them out in the order of the schedule. For loops that must not wait for the gathering of a
 // batch: a device that trains in a fraction of a millisecond. Each of the batches in flight has memory of its
-// own, of any kind that a loader fills (schedule/batch_memory.hpp).
+// own, of any kind that a loader fills (schedule/batch_memory.hpp). Where it has loaded(batch), the thread
+// that has loaded a batch calls it.
 //
 //   BatchPrefetcher prefetcher(packed, /*ahead=*/4);
 //   for (BatchRef batch; ...;) {
@@ -153,6 +154,9 @@ class BatchPrefetcher {
             std::exception_ptr error;
             try {
                 place.batch.loaded = place.loader.load(seq, place.batch.ref, place.memory);
+                if constexpr (requires { place.memory.loaded(place.batch.loaded); }) {
+                    place.memory.loaded(place.batch.loaded);
+                }
             } catch (...) {
                 error = std::current_exception();
             }

@@ -39,6 +39,29 @@
 
 namespace fae::inline FAE_ABI {
 
+class LookaheadPlanner;
+
+/// The look-ups of one batch that are not of hot rows, as a planner's window looks at them: what serve_hot()
+/// leaves and push() goes on with.
+class ColdLookups {
+  public:
+    /// None.
+    ColdLookups() = default;
+    /// Takes the memory of the largest batch of a planner: pages, of which the cold look-ups touch their own.
+    explicit ColdLookups(const LookaheadPlanner& planner);
+
+    /// The batch's look-ups, hot ones too.
+    [[nodiscard]] std::size_t all() const { return all_; }
+
+  private:
+    friend class LookaheadPlanner;
+
+    Buffer<detail::ColdLookup, PageSpace> lookups_;  // of a chunk, by shard, from the chunk's begin on
+    Buffer<std::uint32_t, PageSpace> runs_;          // of each chunk: run(), then missing()
+    std::size_t all_ = 0;
+    std::size_t chunks_ = 0;  // that have been looked at
+};
+
 /// Plans batches in order. One push at a time.
 /// @source Guo et al., ScaleFreeCTR, SIGIR 2021 (step-stamped slots); Agarwal et al., BagPipe, SOSP 2023
 /// (rows
@@ -67,23 +90,26 @@ class LookaheadPlanner {
             const auto [first, end] = slots_of(options, s);
             shards_.emplace_back(hot_.size() + first, end - first, options);
         }
-        cold_ = Buffer<detail::ColdLookup, PageSpace>(static_cast<std::size_t>(options.most_lookups));
-        runs_ = Buffer<std::uint32_t, PageSpace>(chunks_for(options) * run_stride());
+        own_ = ColdLookups(*this);
     }
 
     /// The bytes that a planner of these options takes, beside the hot set.
     [[nodiscard]] static std::uint64_t bytes_for(const LookaheadOptions& options) {
-        std::uint64_t bytes = options.most_lookups * sizeof(detail::ColdLookup) +
-                              chunks_for(options) * 2 * (shards_for(options) + 1) * sizeof(std::uint32_t);
+        std::uint64_t bytes = cold_bytes_for(options);
         for (std::size_t s = 0; s < shards_for(options); ++s) {
             const auto [first, end] = slots_of(options, s);
             bytes += detail::WindowShard::bytes_for(end - first, options);
         }
         return bytes;
     }
+    /// The bytes that ColdLookups take at most.
+    [[nodiscard]] static std::uint64_t cold_bytes_for(const LookaheadOptions& options) {
+        return options.most_lookups * sizeof(detail::ColdLookup) +
+               chunks_for(options) * 2 * (shards_for(options) + 1) * sizeof(std::uint32_t);
+    }
     /// The bytes that this one has taken.
     [[nodiscard]] std::uint64_t bytes() const {
-        std::uint64_t bytes = cold_.bytes() + runs_.bytes();
+        std::uint64_t bytes = own_.lookups_.bytes() + own_.runs_.bytes();
         for (const auto& shard : shards_) bytes += shard.bytes();
         return bytes;
     }
@@ -96,7 +122,7 @@ class LookaheadPlanner {
     [[nodiscard]] std::uint64_t planned() const { return planned_; }
     /// Of all plans so far.
     [[nodiscard]] const LookaheadCounts& counts() const { return counts_; }
-    /// The time that push() has taken.
+    /// The time that push() has taken, in either form.
     [[nodiscard]] double seconds() const { return seconds_; }
 
     /// Where a row is once all plans so far are carried out.
@@ -117,7 +143,9 @@ class LookaheadPlanner {
     }
 
     /// Plans the next batch.
-    /// @param located  [look-ups], filled in: a slot with the tier bit, or the row id of a direct look-up
+    /// @param located  [look-ups], filled in: a slot with the tier bit, or the row id of a direct look-up.
+    /// May
+    ///                 be the memory of the look-ups themselves
     /// @param plan     overwritten; takes no memory if reserve() was called
     /// @pre    at most options().lookahead plans made before are not done, each with its step and its
     /// write-backs
@@ -131,6 +159,17 @@ class LookaheadPlanner {
     template <Executor E, IndexType Index>
     void push(const E& exec, const Lookups<Index>& lookups, Span<Index> located, LookaheadPlan& plan) {
         const auto start = std::chrono::steady_clock::now();
+        serve_hot(exec, lookups, located, own_);
+        serve_others(exec, own_, located, plan);
+        seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
+    /// push() in two halves. The first locates what is hot and knows nothing of other batches: any thread may
+    /// do it, for any batch, at any time.
+    /// @param cold  made for this planner; overwritten
+    template <Executor E, IndexType Index>
+    void serve_hot(const E& exec, const Lookups<Index>& lookups, Span<Index> located,
+                   ColdLookups& cold) const {
         const std::size_t count = lookups.bags.lookups();
         require(located.size() == count,
                 [&] { return concat("located has ", located.size(), " entries, expected ", count); });
@@ -146,26 +185,24 @@ class LookaheadPlanner {
                 for (std::size_t i = begin; i < end; ++i)
                     located[i] = static_cast<Index>(lookups.bags.values()[i] | fast_bit<Index>);
             } else {
-                serve_hot(lookups, begin, end, located);
+                sort_out(lookups, begin, end, located, cold);
             }
         });
-        const std::uint64_t number = planned_++;
-        for (auto& shard : shards_) shard.begin(number);
-        const std::size_t chunks = own ? 0 : ceil_div(count, grain);
-        std::uint64_t cold = 0;
-        for (std::size_t c = 0; c < chunks; ++c) cold += run(c, shard_count_) - c * grain;
-        const auto serve = [&](std::size_t s) { serve_shard(shards_[s], s, chunks, located); };
-        if (cold < grain) {
-            seq.run(shard_count_, serve);
-        } else {
-            exec.run(shard_count_, serve);
-        }
-        gather(number, count - cold, plan);
-        counts_.add(plan.counts);
+        cold.all_ = count;
+        cold.chunks_ = own ? 0 : ceil_div(count, grain);
+    }
+    /// The second serves the others and makes the plan: push() from here on.
+    template <Executor E, IndexType Index>
+    void push(const E& exec, ColdLookups& cold, Span<Index> located, LookaheadPlan& plan) {
+        const auto start = std::chrono::steady_clock::now();
+        require(located.size() == cold.all_,
+                [&] { return concat("located has ", located.size(), " entries, expected ", cold.all_); });
+        serve_others(exec, cold, located, plan);
         seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
   private:
+    friend class ColdLookups;
     static constexpr std::size_t grain = 2048;
     static constexpr std::uint64_t slots_per_shard = 8192;
     static constexpr std::uint64_t most_shards = 16;
@@ -184,18 +221,19 @@ class LookaheadPlanner {
     }
     [[nodiscard]] std::size_t run_stride() const { return 2 * (shard_count_ + 1); }
     /// Where shard s's look-ups of a chunk begin among the cold ones; s = shards: where they end.
-    [[nodiscard]] std::uint32_t& run(std::size_t chunk, std::size_t s) {
-        return runs_[chunk * run_stride() + s];
+    [[nodiscard]] std::uint32_t& run(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
+        return cold.runs_[chunk * run_stride() + s];
     }
     /// How many of these the window does not hold.
-    [[nodiscard]] std::uint32_t& missing(std::size_t chunk, std::size_t s) {
-        return runs_[chunk * run_stride() + shard_count_ + 1 + s];
+    [[nodiscard]] std::uint32_t& missing(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
+        return cold.runs_[chunk * run_stride() + shard_count_ + 1 + s];
     }
     [[nodiscard]] std::size_t shard_of(std::uint32_t hash) const { return (hash >> 28) & (shard_count_ - 1); }
 
     // Serves the hot look-ups of a chunk, and puts the others in order of their shards.
     template <IndexType Index>
-    void serve_hot(const Lookups<Index>& lookups, std::size_t begin, std::size_t end, Span<Index> located) {
+    void sort_out(const Lookups<Index>& lookups, std::size_t begin, std::size_t end, Span<Index> located,
+                  ColdLookups& to) const {
         detail::ColdLookup cold[grain];
         std::uint32_t bounds[most_shards + 1] = {};
         const std::size_t count = collect(lookups, begin, end, located, cold);
@@ -207,9 +245,9 @@ class LookaheadPlanner {
         bounds[0] = static_cast<std::uint32_t>(begin);
         for (std::size_t s = 0; s <= shard_count_; ++s) {
             if (s != 0) bounds[s] += bounds[s - 1];
-            run(chunk, s) = bounds[s];
+            run(to, chunk, s) = bounds[s];
         }
-        for (std::size_t i = 0; i < count; ++i) cold_[bounds[shard_of(cold[i].hash)]++] = cold[i];
+        for (std::size_t i = 0; i < count; ++i) to.lookups_[bounds[shard_of(cold[i].hash)]++] = cold[i];
     }
 
     // Serves the hot look-ups of a chunk and lists the others.
@@ -256,13 +294,14 @@ class LookaheadPlanner {
             const std::size_t first = sample * features;
             const std::size_t from = std::max(first, begin);
             const std::size_t to = std::min(first + features, end);
-            for (std::size_t i = from; i < to; ++i) {
-                located[i] = static_cast<Index>(values[i] + whole_shift_[i - first]) | fast_bit<Index>;
-            }
+            // Read before the located indices are written: they may take the look-ups' place.
             for (const std::size_t f : asked_features_) {
                 if (first + f < from || first + f >= to) continue;
                 rows[asked] = values[first + f];
                 positions[asked++] = static_cast<std::uint32_t>(first + f);
+            }
+            for (std::size_t i = from; i < to; ++i) {
+                located[i] = static_cast<Index>(values[i] + whole_shift_[i - first]) | fast_bit<Index>;
             }
         }
         return asked;
@@ -280,19 +319,36 @@ class LookaheadPlanner {
         }
     }
 
+    template <Executor E, IndexType Index>
+    void serve_others(const E& exec, ColdLookups& cold, Span<Index> located, LookaheadPlan& plan) {
+        const std::uint64_t number = planned_++;
+        for (auto& shard : shards_) shard.begin(number);
+        std::uint64_t count = 0;
+        for (std::size_t c = 0; c < cold.chunks_; ++c) count += run(cold, c, shard_count_) - c * grain;
+        const auto serve = [&](std::size_t s) { serve_shard(shards_[s], s, cold, located); };
+        if (count < grain) {
+            seq.run(shard_count_, serve);
+        } else {
+            exec.run(shard_count_, serve);
+        }
+        gather(number, cold.all_ - count, plan);
+        counts_.add(plan.counts);
+    }
+
     // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
     template <IndexType Index>
-    void serve_shard(detail::WindowShard& shard, std::size_t s, std::size_t chunks, Span<Index> located) {
-        for (std::size_t c = 0; c < chunks; ++c) {
-            missing(c, s) = static_cast<std::uint32_t>(shard.find(run_of(c, s), located));
+    void serve_shard(detail::WindowShard& shard, std::size_t s, ColdLookups& cold, Span<Index> located) {
+        for (std::size_t c = 0; c < cold.chunks_; ++c) {
+            missing(cold, c, s) = static_cast<std::uint32_t>(shard.find(run_of(cold, c, s), located));
         }
-        for (std::size_t c = 0; c < chunks; ++c) {
-            const auto left = run_of(c, s).subspan(0, missing(c, s));
+        for (std::size_t c = 0; c < cold.chunks_; ++c) {
+            const auto left = run_of(cold, c, s).subspan(0, missing(cold, c, s));
             shard.bring(Span<const detail::ColdLookup>(left.data(), left.size()), located);
         }
     }
-    [[nodiscard]] Span<detail::ColdLookup> run_of(std::size_t chunk, std::size_t s) {
-        return {cold_.data() + run(chunk, s), run(chunk, s + 1) - run(chunk, s)};
+    [[nodiscard]] Span<detail::ColdLookup> run_of(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
+        const std::uint32_t begin = run(cold, chunk, s);
+        return {cold.lookups_.data() + begin, run(cold, chunk, s + 1) - begin};
     }
 
     // Puts the shards' parts of a plan together.
@@ -331,11 +387,14 @@ class LookaheadPlanner {
     std::vector<std::uint64_t> whole_shift_;   // of each feature, where the space is known
     std::vector<std::size_t> asked_features_;  // those whose tables are not resident in full
     std::vector<detail::WindowShard> shards_;
-    Buffer<detail::ColdLookup, PageSpace> cold_;  // the look-ups of a chunk that are not hot, by shard
-    Buffer<std::uint32_t, PageSpace> runs_;       // of each chunk: run(), then missing()
+    ColdLookups own_;
     std::uint64_t planned_ = 0;
     LookaheadCounts counts_;
     double seconds_ = 0;
 };
+
+inline ColdLookups::ColdLookups(const LookaheadPlanner& planner)
+    : lookups_(static_cast<std::size_t>(planner.options_.most_lookups)),
+      runs_(LookaheadPlanner::chunks_for(planner.options_) * planner.run_stride()) {}
 
 }  // namespace fae::inline FAE_ABI

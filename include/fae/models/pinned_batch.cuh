@@ -10,7 +10,7 @@
 //   ... loader.load(seq, next, memory) waits until the copy of the batch is done ...
 #pragma once
 
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@
 #include "fae/core/matrix_view.hpp"
 #include "fae/core/span.hpp"
 #include "fae/cuda/copy.hpp"
-#include "fae/cuda/error.hpp"
+#include "fae/cuda/progress.cuh"
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"
 #include "fae/memory/buffer.hpp"
@@ -75,9 +75,7 @@ class PinnedBatch {
     /// @param dense_stride  from one input's dense features to the next one's, in elements
     /// @throws CudaError
     PinnedBatch(const BatchExtent& most, std::size_t dense_stride)
-        : most_(most), dense_stride_(dense_stride), memory_(detail::BatchLayout(most, dense_stride).bytes) {
-        check(::cudaGetDevice(&device_), "look for a CUDA device");
-    }
+        : most_(most), dense_stride_(dense_stride), memory_(detail::BatchLayout(most, dense_stride).bytes) {}
     PinnedBatch(PinnedBatch&&) noexcept = default;
     PinnedBatch& operator=(PinnedBatch&&) noexcept = default;
     /// Waits for a copy that still reads the memory.
@@ -96,8 +94,7 @@ class PinnedBatch {
             return concat("the batch has ", extent.dense_features, " dense features and ", extent.offsets,
                           " offsets, expected ", most_.dense_features, " and at most ", most_.offsets);
         });
-        check(::cudaSetDevice(device_), "choice of the CUDA device for a thread");
-        copied_.synchronise();
+        if (told_ != 0) wait_for(done_, told_, copied_);
         extent_ = extent;
         return layout().columns(memory_.data(), extent, dense_stride_);
     }
@@ -114,6 +111,7 @@ class PinnedBatch {
         *reinterpret_cast<StepNumbers*>(memory_.data()) = numbers;
         const std::size_t bytes = with_lookups ? layout().bytes : layout().offsets;
         copy(on, Span<const std::byte>(memory_.data(), bytes), device.subspan(0, bytes));
+        done_.tell(on, ++told_);
         copied_.record(on);
     }
     /// The batch's columns where copy_to() brings them.
@@ -127,9 +125,10 @@ class PinnedBatch {
     BatchExtent most_;
     BatchExtent extent_;
     std::size_t dense_stride_ = 0;
-    int device_ = 0;
     Buffer<std::byte, PinnedSpace> memory_;
     Event copied_;
+    Progress done_;  // how many copies: threads that load must not ask CUDA
+    std::uint64_t told_ = 0;
 };
 static_assert(BatchMemory<PinnedBatch>);
 

@@ -20,7 +20,10 @@
 #include "fae/io/packed.hpp"
 #include "fae/models/checkpoint.hpp"
 #include "fae/models/dlrm.cuh"
+#include "fae/models/lookahead_trainer.cuh"
 #include "fae/models/placed_trainer.cuh"
+#include "fae/table/lookahead_planner.hpp"
+#include "fae/trace/trace.hpp"
 #include "options.hpp"
 #include "training.hpp"
 
@@ -33,13 +36,13 @@ class DeviceSession {
     /// Starts from --init's folder or from the seed.
     /// @throws CudaError, IoError
     DeviceSession(const Executor& exec, const Options& options, const fae::DlrmShape& shape,
-                  const fae::PackedDataset& data, P placement)
+                  const fae::PackedDataset& data, P placement, fae::Trace* trace)
         : exec_(fae::cuda::on(stream_, exec)),
           table_(fae::cuda::make_table<float>(fae::cuda::on(stream_), data.row_space(), options.optimizer,
                                               std::move(placement))),
           model_(fae::cuda::on(stream_), shape, options.batch, data.provenance().seed, options.optimizer,
                  options.tf32 ? fae::cuda::Precision::tf32 : fae::cuda::Precision::fp32),
-          trainer_(fae::cuda::on(stream_), table_, model_, data) {
+          trainer_(make_trainer(data, trace)) {
         if (options.init.empty()) {
             table_.initialise(exec_, data.provenance().seed);
         } else {
@@ -75,7 +78,30 @@ class DeviceSession {
         fae::save_checkpoint(exec_, folder, table_, model_.read_parameters(fae::cuda::on(stream_)));
     }
 
+    WindowFigures window() const requires fae::cuda::PlansAhead<P> {
+        const fae::LookaheadPlanner& planner = table_.placement().planner();
+        const fae::cuda::LookaheadStalls& stalls = trainer_.stalls();
+        return {.bytes = planner.options().window * table_.layout().bytes(),
+                .resident_rows = planner.resident().size(),
+                .lookahead = planner.options().lookahead,
+                .counts = planner.counts(),
+                .record_bytes = table_.record_bytes(),
+                .planner_seconds = planner.seconds(),
+                .stalls = {{"steps", stalls.steps},
+                           {"homes", stalls.homes},
+                           {"room", stalls.room},
+                           {"rows", stalls.rows}}};
+    }
+
   private:
+    fae::cuda::PlacedTrainer<P> make_trainer(const fae::PackedDataset& data, fae::Trace* trace) {
+        if constexpr (fae::cuda::PlansAhead<P>) {
+            return {fae::cuda::on(stream_), table_, model_, data, fae::cuda::LookaheadThreads{}, trace};
+        } else {
+            return {fae::cuda::on(stream_), table_, model_, data};
+        }
+    }
+
     fae::cuda::Stream stream_;
     fae::cuda::OnWith<Executor> exec_;
     fae::HotColdTable<float, P> table_;

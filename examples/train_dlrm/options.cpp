@@ -47,8 +47,6 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     check(!has_decay_start || o.decay_start >= o.warmup,
           "--decay-start: expected at least the steps of --warmup");
     check(o.decay_steps <= ~o.decay_start, "--decay-steps: expected an end within 64 bits");
-    check(o.device == Device::cpu || o.placement != Placement::lookahead,
-          "--placement lookahead: on the CPU only, expected another with --device cuda");
 }
 
 }  // namespace

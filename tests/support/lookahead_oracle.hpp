@@ -44,6 +44,26 @@ inline fae::Lookups<std::uint32_t> lookups_of(const Batch& batch) {
     return {fae::Heat::mixed, fae::Bags<std::uint32_t>::fixed(batch, 1, 1), nullptr};
 }
 
+/// The schedules that break caches: the same cold row in every batch, in every second one, each row once, and
+/// every batch larger than most windows.
+inline std::vector<LookaheadCase> adversarial_cases() {
+    std::vector<LookaheadCase> cases(4);
+    for (std::uint32_t b = 0; b < 60; ++b) {
+        cases[0].batches.push_back({7, 7, (3 * b) % 40, 7});
+        cases[1].batches.push_back(b % 2 == 0 ? Batch{7, (5 * b) % 40} : Batch{(5 * b) % 40});
+        cases[2].batches.push_back({});
+        for (std::uint32_t i = 0; i < 5; ++i) cases[2].batches.back().push_back(5 * b + i);
+        cases[3].batches.push_back({});
+        for (std::uint32_t i = 0; i < 40; ++i) cases[3].batches.back().push_back((i * 7 + b) % 40);
+    }
+    cases[2].rows = 300;
+    for (LookaheadCase& c : cases) {
+        c.hot = {0, 11, 12};
+        c.set_most_lookups();
+    }
+    return cases;
+}
+
 /// A random case: few rows or many, a window from nothing to all, any look-ahead up to 64, rows that come
 /// back often or hardly ever, empty batches too.
 inline LookaheadCase random_lookahead_case(std::uint64_t seed, std::size_t most_batches) {

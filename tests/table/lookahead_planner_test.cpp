@@ -19,26 +19,6 @@ using namespace fae_test;
 
 namespace {
 
-// The schedules that break caches: the same cold row in every batch, in every second one, each row once, and
-// every batch larger than most windows.
-std::vector<LookaheadCase> adversarial_cases() {
-    std::vector<LookaheadCase> cases(4);
-    for (std::uint32_t b = 0; b < 60; ++b) {
-        cases[0].batches.push_back({7, 7, (3 * b) % 40, 7});
-        cases[1].batches.push_back(b % 2 == 0 ? Batch{7, (5 * b) % 40} : Batch{(5 * b) % 40});
-        cases[2].batches.push_back({});
-        for (std::uint32_t i = 0; i < 5; ++i) cases[2].batches.back().push_back(5 * b + i);
-        cases[3].batches.push_back({});
-        for (std::uint32_t i = 0; i < 40; ++i) cases[3].batches.back().push_back((i * 7 + b) % 40);
-    }
-    cases[2].rows = 300;
-    for (LookaheadCase& c : cases) {
-        c.hot = {0, 11, 12};
-        c.set_most_lookups();
-    }
-    return cases;
-}
-
 // Plans a case, has every plan judged, and returns what was counted.
 LookaheadCounts plan_and_judge(const LookaheadCase& c, bool exact = true) {
     const HotSet hot = c.hot_set();

@@ -51,6 +51,8 @@ std::optional<Options> parse_options(int argc, char** argv) {
     app.add_option("--report", o.report, "write an HTML report here")->group("Output");
 
     if (!train_dlrm::parse_command_line(app, argc, argv)) return std::nullopt;
+    const std::string self = argc > 0 ? argv[0] : "";
+    o.trainer.insert(0, self, 0, self.rfind('/') + 1);
     o.run.optimizer = train_dlrm::optimizer_of(optimizer);
     check(o.run.has_source() || o.run.inputs != 0 || !o.run.format.empty(),
           "no input, expected one of --data, --synthetic");

@@ -14,7 +14,8 @@ namespace advise {
 
 /// Everything that the command line says.
 struct Options {
-    train_dlrm::Options run;  ///< source, model, sample, seed, threads
+    train_dlrm::Options run;             ///< source, model, sample, seed, threads
+    std::string trainer = "train_dlrm";  ///< how this user's shell finds it: beside this program
     train_dlrm::Size first_budget{16.0 * 1024 * 1024, false};
     train_dlrm::Size last_budget{8.0 * 1024 * 1024 * 1024, false};
     std::optional<double> target_inputs;

@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
+#include "../train_dlrm/source_options.hpp"
 #include "fae/io/atomic_file.hpp"
 #include "fae/ops/optimizer.hpp"
 #include "fae/report/advice_sections.hpp"
@@ -51,12 +53,24 @@ namespace {
     return text;
 }
 
+// A word as a shell takes it.
+[[nodiscard]] std::string shell_word(const std::string& word) {
+    const auto plain = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+               std::string_view("_./-+:=,@%").find(c) != std::string_view::npos;
+    };
+    if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + "'";
+}
+
 // The training run that the advice asks for.
 [[nodiscard]] std::string next_command(const Options& options, const Study& study) {
     const train_dlrm::Options& run = options.run;
-    std::string text = "train_dlrm";
+    std::string text = shell_word(options.trainer);
     if (run.synthetic.empty()) {
-        text += " --data " + (run.data == "-" ? "FILE" : run.data) + " --format " + run.format;
+        text += " --data " + (run.data == "-" ? "FILE" : shell_word(run.data)) + " --format " + run.format;
     } else {
         text += " --synthetic " + run.synthetic + " --inputs " + std::to_string(run.inputs);
         if (run.zipf) text += " --zipf " + fae::format_significant(*run.zipf, 6);
@@ -71,8 +85,11 @@ namespace {
     if (run.dim) text += " --dim " + std::to_string(*run.dim);
     text += " --optimizer " + std::string(fae::optimizer_name(run.optimizer));
     text += " --batch " + std::to_string(run.batch);
+    if (run.threads != train_dlrm::default_threads()) text += " --threads " + std::to_string(run.threads);
     if (study.rates.device) text += " --device cuda";
     text += " --placement " + study.advice.placement;
+    // In plain shuffled order static serves every batch at home: what is predicted is FAE's order.
+    if (study.advice.placement == "static") text += " --order fae";
     if (study.advice.budget_bytes != 0) text += " --budget " + size_option(study.advice.budget_bytes);
     return text;
 }

@@ -30,6 +30,8 @@ void check(bool holds, const std::string& what) {
     if (!holds) throw UsageError(what);
 }
 
+std::size_t default_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
+
 fae::OptimizerKind optimizer_of(const std::string& name) { return value_of(optimizers, "--optimizer", name); }
 
 std::string whole_number(const std::string& text) {
@@ -113,7 +115,7 @@ void add_model_options(CLI::App& app, Options& o, std::string& optimizer) {
         ->check(whole_number)
         ->capture_default_str()
         ->group("Model");
-    o.threads = std::max(1u, std::thread::hardware_concurrency());
+    o.threads = default_threads();
     app.add_option("--threads", o.threads, "host threads; results do not depend on it")
         ->check(whole_number)
         ->capture_default_str()

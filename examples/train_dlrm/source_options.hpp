@@ -4,6 +4,7 @@
 // held out, which model looks them up. Both programs add it to their own options.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -35,6 +36,9 @@ void check_source(const Options& options);
 
 /// @throws UsageError(what) unless `holds`
 void check(bool holds, const std::string& what);
+
+/// The value of --threads where it is not given: one a processor.
+[[nodiscard]] std::size_t default_threads();
 
 /// @throws UsageError for a name that no optimizer has
 [[nodiscard]] fae::OptimizerKind optimizer_of(const std::string& name);

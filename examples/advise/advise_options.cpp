@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "../train_dlrm/source_options.hpp"
+#include "fae/trace/format.hpp"
 
 namespace advise {
 
@@ -31,7 +32,9 @@ std::optional<Options> parse_options(int argc, char** argv) {
         "memory would buy, and whether it is worth it.",
         "advise");
     train_dlrm::add_source_options(app, o.run, "click log, plain or gzip; -: standard input");
-    app.add_option("--budgets", budgets, "A..B: doubled from A, ending with B [16MiB..8GiB]")
+    app.add_option("--budgets", budgets,
+                   "A..B: doubled from A, ending with B; each as 64KiB, 1.5GiB, or 10% of the model's rows "
+                   "[16MiB..8GiB]")
         ->group("Advice");
     app.add_option("--sketch", sketch,
                    "profile in this much memory, as 64MiB, instead of a counter a row; what is promised of "
@@ -60,24 +63,26 @@ std::optional<Options> parse_options(int argc, char** argv) {
     if (!budgets.empty()) {
         const std::size_t dots = budgets.find("..");
         check(dots != std::string::npos, "--budgets: " + budgets + ", expected A..B, as 16MiB..8GiB");
-        o.first_budget = Size::parse(budgets.substr(0, dots));
-        o.last_budget = Size::parse(budgets.substr(dots + 2));
+        o.first_budget = Size::parse("--budgets", budgets.substr(0, dots));
+        o.last_budget = Size::parse("--budgets", budgets.substr(dots + 2));
         if (o.first_budget.is_percent == o.last_budget.is_percent) {
             check(o.first_budget.value > 0 && o.first_budget.value <= o.last_budget.value,
                   "--budgets: " + budgets + ", expected A..B with A above 0 and at most B");
         }
     }
     if (!sketch.empty()) {
-        const Size size = Size::parse(sketch);
+        const Size size = Size::parse("--sketch", sketch);
         check(!size.is_percent && size.value >= 4096, "--sketch: " + sketch + ", expected 4KiB or more");
         check(!o.run.sample, "--sketch with --sample, expected one of them");
         o.sketch_bytes = size.of(0);
     }
-    const auto is_share = [](const std::optional<double>& share) {
-        return !share || (*share >= 0 && *share <= 1);
+    const auto check_share = [](const char* option, const std::optional<double>& share) {
+        if (!share) return;
+        check(*share >= 0 && *share <= 1,
+              std::string(option) + ": " + fae::format_significant(*share) + ", expected 0 to 1");
     };
-    check(is_share(o.target_inputs), "--target-inputs: expected 0 to 1");
-    check(is_share(o.target_lookups), "--target-lookups: expected 0 to 1");
+    check_share("--target-inputs", o.target_inputs);
+    check_share("--target-lookups", o.target_lookups);
     check(o.json.empty() || o.json != o.report, "--json: the file of another output");
     check(o.rates.empty() || (o.rates != o.json && o.rates != o.report), "--rates: the file of an output");
     return o;

@@ -108,6 +108,20 @@ namespace {
            (study.rates.cores == 1 ? " thread" : " threads");
 }
 
+// True where the rates hold a step of this dense model and look-ups of rows of this size.
+[[nodiscard]] bool measured_for(const Study& study) {
+    const auto is = [](double a, double b) { return a >= 0.999 * b && b >= 0.999 * a; };
+    const std::vector<fae::DenseCost>& dense =
+        study.rates.device ? study.rates.device->dense : study.rates.dense;
+    return std::any_of(dense.begin(), dense.end(),
+                       [&](const fae::DenseCost& cost) {
+                           return is(cost.flops_per_input, study.shape.dense_flops_per_input);
+                       }) &&
+           std::any_of(study.rates.rows.begin(), study.rates.rows.end(), [&](const fae::RowCosts& costs) {
+               return is(costs.record_bytes, static_cast<double>(study.shape.row_bytes));
+           });
+}
+
 }  // namespace
 
 std::string summary(const Options& options, const Study& study) {
@@ -119,7 +133,12 @@ std::string summary(const Options& options, const Study& study) {
         out << "  " << fae::group_digits(study.malformed)
             << " malformed lines left out, the first: " << study.first_malformed << '\n';
     }
-    out << "  predicted for: " << machine_text(study) << "\n\n";
+    out << "  predicted for: " << machine_text(study) << '\n';
+    if (!measured_for(study)) {
+        out << "  the rates are of another model or row size, scaled to this one: a file of its own is "
+               "closer\n";
+    }
+    out << '\n';
 
     std::vector<std::vector<std::string>> table{
         {"budget", "hot rows", "look-ups", "inputs", "samples/s", "placement", "bottleneck", ""}};

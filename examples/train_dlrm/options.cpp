@@ -139,8 +139,8 @@ std::optional<Options> parse_options(int argc, char** argv) {
         check(percent >= 1 && percent <= 100, "--rate: " + rate + ", expected adaptive or 1 to 100");
         o.fixed_rate = percent;
     }
-    if (!budget.empty()) o.budget = Size::parse(budget);
-    if (window != "auto") o.window = Size::parse(window);
+    if (!budget.empty()) o.budget = Size::parse("--budget", budget);
+    if (window != "auto") o.window = Size::parse("--window", window);
     if (lookahead != "auto") {
         std::uint64_t batches = 0;
         check(whole_number(lookahead).empty() && lookahead.size() <= 4,

@@ -28,8 +28,9 @@ struct Size {
     /// The bytes that this is of a whole.
     [[nodiscard]] std::uint64_t of(std::uint64_t whole_bytes) const;
     /// From 0, 4096B, 64KiB, 256MiB, 1.5GiB or 10%.
+    /// @param option  named where it is refused
     /// @throws UsageError otherwise
-    [[nodiscard]] static Size parse(const std::string& text);
+    [[nodiscard]] static Size parse(const std::string& option, const std::string& text);
 };
 
 enum class Placement : std::uint8_t { lookahead, static_hot, all_home, all_slots };

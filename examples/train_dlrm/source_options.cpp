@@ -41,9 +41,9 @@ std::string whole_number(const std::string& text) {
     return text + ", expected a whole number of at least 0";
 }
 
-Size Size::parse(const std::string& text) {
+Size Size::parse(const std::string& option, const std::string& text) {
     const auto wrong = [&] {
-        return UsageError("size: " + text + ", expected 0, or a number with B, KiB, MiB, GiB or %");
+        return UsageError(option + ": " + text + ", expected 0, or a number with B, KiB, MiB, GiB or %");
     };
     std::size_t end = 0;
     double number = 0;

@@ -209,12 +209,18 @@ TEST_CASE("advise: what a sketch or a sample promises of look-ups holds for all 
 TEST_CASE("advise: the machine is probed where no rates are given, and the rates can be used again") {
     const TemporaryFolder folder;
     const std::string rates = folder / "rates.json";
-    const std::string options = "--synthetic small --inputs 1000 --model small --batch 64 --rates " + rates;
+    const std::string source = "--synthetic small --inputs 1000 --batch 64 --rates " + rates;
+    const std::string options = source + " --model small";
     const nlohmann::json first = advice(options);
     const std::string stored = read_bytes(rates);
     CHECK(nlohmann::json::parse(stored)["rows"].size() > 2);
     CHECK(advice(options) == first);
     CHECK(read_bytes(rates) == stored);
+    // Catches: rates of one model taken for another's without a word.
+    const std::string scaled = "the rates are of another model or row size";
+    CHECK(advise(options).out.find(scaled) == std::string::npos);
+    CHECK(advise(source, "--model rmc2").out.find(scaled) != std::string::npos);
+    CHECK(advise(options, "--optimizer adagrad").out.find(scaled) != std::string::npos);
     const nlohmann::json other =
         advice("--synthetic small --inputs 1000 --model small --batch 64", Rates().option());
     CHECK(other["budgets"][0]["placements"] != first["budgets"][0]["placements"]);
@@ -319,16 +325,16 @@ TEST_CASE(
         {"--data log.tsv", "--format"},
         {"--synthetic small", "--inputs"},
         {source + "--budgets 16MiB", "--budgets"},
-        {source + "--budgets 16MiB..8", "8"},
+        {source + "--budgets 16MiB..8", "--budgets: 8, expected"},
         {source + "--budgets 16MiB..8MiB", "--budgets"},
         {source + "--budgets 0..8MiB", "--budgets"},
         {source + "--budgets 100%..1B", "--budgets"},
-        {source + "--target-inputs 1.1", "--target-inputs"},
+        {source + "--target-inputs 1.1", "--target-inputs: 1.1, expected"},
         {source + "--target-lookups -1", "--target-lookups"},
         {source + "--budget 16MiB", "--budget"},
         {source + "--batch 0", "--batch"},
         {source + "--sample 0", "--sample"},
-        {source + "--sketch 1", "1"},
+        {source + "--sketch 1", "--sketch: 1, expected"},
         {source + "--sketch 100B", "--sketch"},
         {source + "--sketch 64KiB --sample 0.5", "--sketch"},
         {source + "--json a --report a", "--json"},

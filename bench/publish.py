@@ -237,6 +237,48 @@ class Fae:
         return made
 
 
+class Lookahead:
+    """Epochs in the plain shuffled order: the share of all_slots' speed that look-ahead reaches, and how often the others'."""
+    title = "look-ahead on one GPU, plain shuffled order"
+    part = "lookahead"
+    asked = {("rmc2, sgd", 256): "≥ 0.8", ("rmc2, sgd", 64): "≥ 0.6", ("rmc3, sgd", 1024): "≥ 0.7"}
+
+    def figures(self, folder):
+        runs = []
+        for name in ("lookahead", "lookahead_rowwise", "lookahead_rmc3"):
+            path = os.path.join(folder, f"{name}.json")
+            if os.path.exists(path):
+                runs += json.load(open(path, encoding="utf-8"))
+        digests = {}
+        for run in runs:
+            case = (run["of"], run["batch"], len(run["seconds"]))  # fewer epochs end in another digest
+            if digests.setdefault(case, run["digest"]) != run["digest"]:
+                sys.exit(f"lookahead: digests differ for {case[0]}, batch {case[1]}")
+        seconds = lambda run: statistics.median(run["seconds"])
+        made = []
+        for run in runs:
+            if run["placement"] != "lookahead":
+                continue
+            here = f"{run['of']}, {run['budget_MiB']} MiB, batch {run['batch']:,}"
+            others = {one["placement"]: one for one in runs
+                      if (one["of"], one["batch"]) == (run["of"], run["batch"]) and one["placement"] != "lookahead"}
+            line = figure(f"look-ahead over all_slots, {here}", [seconds(others["all_slots"]) / one for one in run["seconds"]],
+                          "", self.asked.get((run["of"], run["budget_MiB"]), ""), 2)
+            line["samples_per_second"] = round(run["inputs"] / seconds(run))
+            line["planning_us_a_batch"] = round(run["planning_us"], 1)
+            for way in ("rows_in", "rows_out"):
+                line[f"{way}_GBs"] = round(run[way] * run["record_bytes"] / seconds(run) * 1e-9, 3)
+            made.append(line)
+            made += [figure(f"{name} over look-ahead, {here}", [seconds(other) / one for one in run["seconds"]], "x",
+                            "≥ 10" if name == "reference" else "", 2)
+                     for name, other in others.items() if name != "all_slots"]
+        plain = {run["batch"]: run for run in runs if (run["of"], run["placement"], run["budget_MiB"]) == ("rmc2, sgd", "lookahead", 256)}
+        made += [figure(f"row-wise Adagrad's time over SGD's, look-ahead, 256 MiB, batch {run['batch']:,}",
+                        [one / seconds(plain[run["batch"]]) for one in run["seconds"]], "x", "≤ 1.15", 2)
+                 for run in runs if run["of"].endswith("Adagrad") and run["placement"] == "lookahead" and run["batch"] in plain]
+        return made
+
+
 class Counting:
     title = "counting and classifying on the GPU"
     part = "profile"
@@ -333,7 +375,8 @@ class DeviceBags:
         return made
 
 
-MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_counting": Counting(),
+MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_lookahead": Lookahead(),
+            "gpu_counting": Counting(),
             "gpu_sketch": Sketch(), "gpu_synchronisation": Synchronisation()}
 
 

@@ -16,7 +16,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <numeric>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -29,6 +28,7 @@
 #include "fae/cuda/space.hpp"
 #include "fae/io/packed.hpp"
 #include "fae/io/synthetic.hpp"
+#include "fae/schedule/lookahead_fit.hpp"
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
 #include "fae/table/lookahead_placement.hpp"
@@ -45,8 +45,8 @@ struct Options : epochs::Setting {
     std::vector<std::uint64_t> budgets{256, 64};  // MiB; the first is the data set's
     std::vector<std::uint64_t> batches{4096, 16384};
     std::string placements = "all_slots,lookahead,static,all_home,reference";
-    double window = 0.25;
-    std::uint64_t lookahead = 0;  // 0: by the batch
+    double window = 0;            // share of the budget; 0: automatic
+    std::uint64_t lookahead = 0;  // 0: automatic
     bool rmc3 = false;
     std::string json;
 
@@ -64,28 +64,14 @@ std::vector<std::uint64_t> numbers(std::string_view list) {
     return found;
 }
 
-/// The `count` rows of a hot set that the profile saw most.
-fae::HotSet most_seen(const Exec& exec, const fae::PackedDataset& data, std::size_t count) {
-    const auto seen = data.hot_counts();
-    std::vector<std::uint32_t> slots(seen.size());
-    std::iota(slots.begin(), slots.end(), 0u);
-    count = std::min(count, slots.size());
-    std::nth_element(
-        slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(count), slots.end(),
-        [&](std::uint32_t a, std::uint32_t b) { return seen[a] != seen[b] ? seen[a] > seen[b] : a < b; });
-    std::vector<std::uint32_t> rows;
-    for (std::size_t i = 0; i < count; ++i) {
-        rows.push_back(static_cast<std::uint32_t>(data.hot_set().row_of(slots[i])));
-    }
-    std::sort(rows.begin(), rows.end());
-    return fae::HotSet::from_rows(exec, data.hot_set().rows(), fae::Span<const std::uint32_t>(rows));
-}
-
 /// Prints one line and keeps it for the JSON.
 class Report {
   public:
-    Report(const fae::PackedDataset& data, std::uint64_t record_bytes, std::ostringstream& json)
-        : inputs_(static_cast<double>(data.inputs())),
+    /// @param of  model and optimizer, as the JSON names them
+    Report(const fae::PackedDataset& data, std::string of, std::uint64_t record_bytes,
+           std::ostringstream& json)
+        : of_(std::move(of)),
+          inputs_(static_cast<double>(data.inputs())),
           record_bytes_(static_cast<double>(record_bytes)),
           json_(&json) {}
 
@@ -118,9 +104,10 @@ class Report {
                 epochs.stalls.room / rounds * 1e3, epochs.stalls.rows / rounds * 1e3);
         }
         std::fflush(stdout);
-        *json_ << (json_->tellp() == 0 ? "" : ",\n") << R"( {"batch": )" << batch << R"(, "placement": ")"
-               << name << R"(", "budget_MiB": )" << budget << R"(, "digest": ")" << epochs.digest
-               << R"(", "rows_in": )" << static_cast<double>(counts.rows_in) / rounds << R"(, "rows_out": )"
+        *json_ << (json_->tellp() == 0 ? "" : ",\n") << R"( {"of": ")" << of_ << R"(", "inputs": )" << inputs_
+               << R"(, "batch": )" << batch << R"(, "placement": ")" << name << R"(", "budget_MiB": )"
+               << budget << R"(, "digest": ")" << epochs.digest << R"(", "rows_in": )"
+               << static_cast<double>(counts.rows_in) / rounds << R"(, "rows_out": )"
                << static_cast<double>(counts.rows_out) / rounds << R"(, "record_bytes": )" << record_bytes_
                << R"(, "direct": )" << (all > 0 ? static_cast<double>(counts.direct) / all : 0)
                << R"(, "planning_us": )"
@@ -133,6 +120,7 @@ class Report {
     }
 
   private:
+    std::string of_;
     double inputs_;
     double record_bytes_;
     double ceiling_ = 0;
@@ -155,16 +143,22 @@ bool compare(const Exec& exec, const fae::PackedDataset& data, const Options& op
     }
     if (options.asks_for("lookahead")) {
         for (const std::uint64_t budget : options.budgets) {
-            const double share = static_cast<double>(budget << 20) / static_cast<double>(options.budget);
-            const double rows = share * static_cast<double>(data.hot_set().size());
-            const fae::HotSet resident =
-                most_seen(exec, data, static_cast<std::size_t>((1 - options.window) * rows));
-            fae::LookaheadOptions asked;
-            asked.window = static_cast<std::uint64_t>(options.window * rows);
-            asked.lookahead = options.lookahead != 0 ? options.lookahead : batch > 8192 ? 5 : 10;
-            asked.most_lookups = batch * 26;
+            fae::LookaheadFitOptions asked;
+            asked.batch = batch;
+            asked.budget_bytes = budget << 20;
+            if (options.window > 0) {
+                asked.window_bytes =
+                    static_cast<std::uint64_t>(options.window * static_cast<double>(budget << 20));
+            }
+            if (options.lookahead != 0) asked.lookahead = options.lookahead;
+            const fae::LookaheadFit fit = fae::fit_lookahead(exec, data, asked);
             const fae::RowSpace space = data.row_space();
-            line("lookahead", budget, epochs::run(exec, data, setting, Lookahead(resident, asked, &space)));
+            std::printf("      %llu hot rows, a window of %llu, %llu batches ahead\n",
+                        static_cast<unsigned long long>(fit.resident(data).size()),
+                        static_cast<unsigned long long>(fit.options.window),
+                        static_cast<unsigned long long>(fit.options.lookahead));
+            line("lookahead", budget,
+                 epochs::run(exec, data, setting, Lookahead(fit.resident(data), fit.options, &space)));
         }
     }
     using Static = fae::StaticPlacement<gpu::DeviceSpace, gpu::PinnedSpace>;
@@ -221,9 +215,9 @@ int main(int argc, char** argv) {
     const fae::PackedDataset data = epochs::prepare(exec, source, options);
     const auto layout =
         fae::row_layout(options.model.dim, fae::state_size(options.optimizer, options.model.dim));
-    std::printf("%s, %s: %llu rows of %zu bytes, %llu of them hot, %llu inputs an epoch\n",
-                options.rmc3 ? "rmc3" : "rmc2",
-                options.optimizer == fae::OptimizerKind::sgd ? "sgd" : "row-wise adagrad",
+    const std::string of = std::string(options.rmc3 ? "rmc3" : "rmc2") + ", " +
+                           (options.optimizer == fae::OptimizerKind::sgd ? "sgd" : "row-wise Adagrad");
+    std::printf("%s: %llu rows of %zu bytes, %llu of them hot, %llu inputs an epoch\n", of.c_str(),
                 static_cast<unsigned long long>(data.row_space().rows()),
                 static_cast<std::size_t>(layout.bytes()),
                 static_cast<unsigned long long>(data.hot_set().size()),
@@ -231,7 +225,7 @@ int main(int argc, char** argv) {
     std::ostringstream rows;
     bool equal = true;
     for (const std::uint64_t batch : options.batches) {
-        Report report(data, layout.bytes(), rows);
+        Report report(data, of, layout.bytes(), rows);
         equal = compare(exec, data, options, static_cast<std::size_t>(batch), report) && equal;
     }
     if (!options.json.empty()) std::ofstream(options.json) << "[\n" << rows.str() << "\n]\n";

@@ -31,6 +31,7 @@ namespace fae::inline FAE_ABI {
 struct LookaheadFitOptions {
     std::uint64_t batch = 1024;
     Order order = Order::shuffled;
+    std::optional<std::uint64_t> budget_bytes{};  ///< none: the data set's; at most that, as its hot rows are
     std::optional<std::uint64_t> window_bytes{};  ///< none: automatic
     std::optional<std::uint64_t> lookahead{};     ///< none: automatic
 };
@@ -93,15 +94,16 @@ template <Executor E>
     return most;
 }
 
-/// Splits the data set's budget between hot rows and a window (table/lookahead_split.hpp). What batches need
-/// beside the hot rows is sampled: first beside all of them, then beside those that the window leaves.
+/// Splits a budget, the data set's where none is given, between hot rows and a window
+/// (table/lookahead_split.hpp). What batches need beside the hot rows is sampled: first beside all of them,
+/// then beside those that the window leaves.
 /// @exec   seq, par: equal results
 /// @throws ContractError as split_budget does
 template <Executor E>
 [[nodiscard]] LookaheadFit fit_lookahead(const E& exec, const PackedDataset& data,
                                          const LookaheadFitOptions& asked) {
     LookaheadDemand demand;
-    demand.budget_bytes = data.provenance().budget_bytes;
+    demand.budget_bytes = asked.budget_bytes.value_or(data.provenance().budget_bytes);
     demand.row_bytes = data.provenance().row_bytes;
     demand.rows = data.hot_set().rows();
     demand.hot_rows = data.hot_set().size();

@@ -120,6 +120,7 @@ KAGGLE = r"kaggle/.*/batch:4096/.*/zipf:1.05"
 WIDE = r"wide/.*/zipf:1.05"
 COUNT = r"count/spread-ids/bits:32/cpu/threads:1/kaggle/zipf:1.05"
 CLASSIFY = r"classify/tables/cpu/threads:1"
+PLAN = r"plan/tables/MiB:256/cpu/threads:1/kaggle/measured/.*/batch:{}/"
 FORECAST = r"forecast/%s/"
 LEARNING = r"learning/adagrad/lr:0.02/epochs:1/batch:1024/decay:0/"
 
@@ -158,6 +159,14 @@ PUBLICATIONS = {
               f"^embedding_bag/backward_step/sgd/cpu/{KAGGLE}"),
         share("fused backward and SGD, one core", "26 rows a bag, dim 64",
               f"^embedding_bag/backward_step/sgd/cpu/{WIDE}")]),
+    "planning": GoogleBenchmark("planning a look-ahead window at Kaggle's row counts", "table/lookahead", [
+        row for batch in (1024, 4096, 16384) for row in (
+            (f"plan inputs of 26 look-ups, measured skew, 256 MiB, batch {batch:,}, one core", PLAN.format(batch),
+             "items_per_second", 1e-6, "M inputs/s", "≥ 5", 1, statistics.median),
+            (f"memory of the planner beside the hot set, batch {batch:,}", PLAN.format(batch), "planner_bytes", 2**-20, "MiB",
+             "", 1, max))] + [
+        ("hot membership of the planner", PLAN.format(4096), "index_bits_a_row", 1, "bits a row", "≤ 1.5", 2, max)],
+        repetitions=3),
     "torch_cpu": Torch(),
     "learning": GoogleBenchmark("what training learns", "models/learning", [
         ("AUC short of Bayes, synthetic small, 1 M inputs, Adagrad 0.02, one epoch, worst of five seeds, both orders",

@@ -19,6 +19,7 @@
 #include "fae/io/synthetic.hpp"
 #include "fae/profile/profiler.hpp"
 #include "fae/table/lookahead_planner.hpp"
+#include "fae/table/lookahead_split.hpp"
 
 namespace {
 
@@ -73,6 +74,24 @@ fae::Lookups<std::uint32_t> batch_of(const Workload& of, std::size_t first, std:
     return {fae::Heat::mixed, fae::Bags<std::uint32_t>::fixed(values, 1, features), nullptr};
 }
 
+/// What a budget's split gives these batches (table/lookahead_split.hpp): the window and how far to plan
+/// ahead.
+fae::LookaheadOptions fitted(const Workload& of, std::uint64_t budget, std::size_t batch) {
+    std::vector<std::uint32_t> cold;
+    for (const std::uint32_t row : batch_of(of, 0, batch).bags.values()) {
+        if (!of.hot.contains(row)) cold.push_back(row);
+    }
+    std::sort(cold.begin(), cold.end());
+    const auto rows = static_cast<std::uint64_t>(std::unique(cold.begin(), cold.end()) - cold.begin());
+    const fae::LookaheadSplit split = fae::split_budget({.budget_bytes = budget,
+                                                         .row_bytes = 64,
+                                                         .rows = of.hot.rows(),
+                                                         .hot_rows = of.hot.size(),
+                                                         .batch = batch,
+                                                         .cold_rows = rows});
+    return {split.window, split.lookahead, batch * features};
+}
+
 /// Replays the moves in an array of all rows and looks at every look-up.
 bool every_lookup_finds_its_row(const Workload& of, std::size_t batch, const fae::LookaheadOptions& options,
                                 const fae::RowSpace* space) {
@@ -98,8 +117,7 @@ bool every_lookup_finds_its_row(const Workload& of, std::size_t batch, const fae
 }
 
 void plan(benchmark::State& state, const Workload& of, std::size_t thread_count, std::size_t batch,
-          std::uint64_t window, bool tables_known) {
-    const fae::LookaheadOptions options{window, 8, batch * features};
+          const fae::LookaheadOptions& options, bool tables_known) {
     const fae::RowSpace* const space = tables_known ? &of.space : nullptr;
     if (!every_lookup_finds_its_row(of, batch, options, space)) {
         state.SkipWithError("a look-up points elsewhere than to its row");
@@ -133,29 +151,31 @@ void plan(benchmark::State& state, const Workload& of, std::size_t thread_count,
 
 void add_all() {
     static fae::Threads threads;
-    const auto add = [](const std::shared_ptr<Workload>& of, const std::string& what,
+    const auto add = [](const std::shared_ptr<Workload>& of, std::uint64_t budget, const std::string& what,
                         std::size_t thread_count, std::size_t batch, bool tables_known) {
-        const std::uint64_t window = 12 * batch;  // about what split_budget() gives for 8 batches ahead
+        const fae::LookaheadOptions options = fitted(*of, budget, batch);
         benchmark::RegisterBenchmark(
-            ("plan/" + std::string(tables_known ? "tables" : "rows") + "/" + what + "/cpu/threads:" +
-             std::to_string(thread_count) + "/kaggle/measured/rows:" + std::to_string(of->hot.rows()) +
-             "/batch:" + std::to_string(batch) + "/window:" + std::to_string(window))
+            ("plan/" + std::string(tables_known ? "tables" : "rows") + "/" + what +
+             "/cpu/threads:" + std::to_string(thread_count) +
+             "/kaggle/measured/rows:" + std::to_string(of->hot.rows()) + "/batch:" + std::to_string(batch) +
+             "/window:" + std::to_string(options.window) + "/ahead:" + std::to_string(options.lookahead))
                 .c_str(),
-            [of, thread_count, batch, window, tables_known](benchmark::State& state) {
-                plan(state, *of, thread_count, batch, window, tables_known);
+            [of, thread_count, batch, options, tables_known](benchmark::State& state) {
+                plan(state, *of, thread_count, batch, options, tables_known);
             })
             ->Unit(benchmark::kMillisecond)
             ->MeasureProcessCPUTime();
     };
     for (const std::uint64_t mebibytes : {256u, 64u}) {
-        const auto of = std::make_shared<Workload>(make(threads, mebibytes << 20));
+        const std::uint64_t budget = mebibytes << 20;
+        const auto of = std::make_shared<Workload>(make(threads, budget));
         const std::string name = "MiB:" + std::to_string(mebibytes);
-        for (const std::size_t batch : {1024u, 4096u, 16384u}) add(of, name, 1, batch, true);
-        add(of, name, 1, 4096, false);
-        add(of, name, 2, 4096, true);
+        for (const std::size_t batch : {1024u, 4096u, 16384u}) add(of, budget, name, 1, batch, true);
+        add(of, budget, name, 1, 4096, false);
+        add(of, budget, name, 2, 4096, true);
         if (mebibytes != 256) continue;
         const auto wide = std::make_shared<Workload>(spread(threads, *of, 16));
-        add(wide, name + "/spread:16", 1, 4096, false);
+        add(wide, budget, name + "/spread:16", 1, 4096, false);
     }
 }
 

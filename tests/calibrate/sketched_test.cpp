@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "fae/calibrate/calibrator.hpp"
@@ -106,6 +107,31 @@ TEST_CASE("sketched: a sketch with room for every row gives the exact profile's 
         CHECK(made.report.lookup_share.upper - made.report.lookup_share.lower < 1e-12);
         CHECK(made.report.lookup_share.estimate == doctest::Approx(exact.report.lookup_share.estimate));
     }
+}
+
+// Catches look-ups of a whole table that are rounded up in a lower bound: here 1 of 1,025, decayed to less
+// than a unit, would be taken for half of all.
+TEST_CASE("sketched: what decayed tables serve is bounded although their look-ups are rounded") {
+    const fae::RowSpace space({{1, 16, ""}, {1024, 16, ""}});
+    fae::AccessProfiler<fae::SketchCounter> profiler(space, fae::SketchCounter(space, {1 << 20, 1}));
+    std::vector<std::uint32_t> values(1025);
+    std::iota(values.begin(), values.end(), 0u);
+    const std::vector<std::uint64_t> offsets{0, 1, 1025};
+    profiler.add(fae::seq, fae::Bags<std::uint32_t>::jagged(values, offsets, 2));
+    for (int i = 0; i < 21; ++i) profiler.counter().halve();
+    const fae::SketchProfile profile = profiler.finish();
+    REQUIRE(profile.accesses(0) == 1);  // of 2^-10 units
+    REQUIRE(profile.accesses(1) == 1);
+    fae::CalibrationOptions options;
+    options.row_bytes = 64;
+    options.budget_bytes = 8192;
+    options.small_tables.bytes = 64;
+    const fae::SketchCalibration made = fae::calibrate(fae::seq, profile, options);
+    REQUIRE(made.hot_set.size() == 1);
+    REQUIRE(made.hot_set.contains(0));
+    CHECK(made.report.lookup_share.lower <= 1.0 / 1025);
+    CHECK(made.report.lookup_share.upper >= 1.0 / 1025);
+    CHECK(made.report.hot_lookups == 0);
 }
 
 // Catches a selection that a sketch cannot make, taken for exact selection.

@@ -91,10 +91,10 @@ inline double best_share(const SketchProfile& profile, std::uint64_t rows) {
 /// Chooses the hot rows from a sketch: as exact selection, with the lower bound of a row for its count. Small
 /// tables go in whole as they do there. What the set serves lies between the bounds of lookup_share, with
 /// certainty for the look-ups that the sketch has seen (decayed ones where it was halved):
-///   at least: the lower bounds of its rows, and all look-ups of tables that are hot in full, which are
-///   known; at most:  all look-ups but the lower bounds of the rows left out; and the upper bounds of its
-///   rows, the
-///             floor for those not listed.
+/// - at least: the lower bounds of its rows, and all look-ups of tables that are hot in full, which are known
+///   but for the rounding of decay;
+/// - at most: all look-ups but the lower bounds of the rows left out; and the upper bounds of its rows, the
+///   floor for those not listed.
 /// @units  bytes of the fast tier
 /// @exec   seq, par: equal results
 /// @cost   sorts of the listed rows. Memory: the hot set, and 40 bytes a listed row and a hot row
@@ -181,6 +181,7 @@ template <Executor E>
     }
     at_most += static_cast<double>(report.hot_rows - counted_rows) * static_cast<double>(profile.floor());
     at_most += detail::rounding(profile);
+    at_least -= std::min(at_least, static_cast<std::uint64_t>(detail::rounding(profile)));
     const std::uint64_t all = profile.accesses();
     report.lookups = all / profile.unit();
     report.hot_lookups = at_least / profile.unit();

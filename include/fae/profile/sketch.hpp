@@ -102,7 +102,7 @@ class HeavyHitterSketch {
     /// @units sketch units
     [[nodiscard]] std::uint64_t total() const { return total_; }
     /// Keys that are not listed have at most this; the upper bound of a listed one exceeds its lower bound by
-    /// at most this.
+    /// at most this and the rounding of halve().
     /// @units sketch units
     [[nodiscard]] std::uint64_t floor() const {
         std::uint64_t most = 0;

@@ -71,10 +71,11 @@ class SketchProfile {
 
     [[nodiscard]] const RowSpace& space() const { return space_; }
     [[nodiscard]] const std::vector<HeavyRow>& rows() const { return rows_; }
-    /// No row that is not listed has more, and no listed row's bounds are further apart.
+    /// No row that is not listed has more, and no listed row's bounds are further apart, but for the rounding
+    /// of halve().
     [[nodiscard]] std::uint64_t floor() const { return floor_; }
     [[nodiscard]] std::uint64_t unit() const { return unit_; }
-    /// The look-ups of a table, exact.
+    /// The look-ups of a table, exact; decayed ones are rounded up, by less than two units.
     [[nodiscard]] std::uint64_t accesses(std::size_t table) const { return table_accesses_[table]; }
     [[nodiscard]] std::uint64_t accesses() const {
         return std::accumulate(table_accesses_.begin(), table_accesses_.end(), std::uint64_t{0});

@@ -154,10 +154,10 @@ std::string summary(const Options& options, const Study& study) {
                          std::string(fae::resource_name(best.bottleneck)), mark});
     }
     out << aligned(table, 5) << '\n';
-    out << "  samples/s are predicted, of the fastest placement that fits; the knee is the smallest budget "
-           "at\n"
-           "  95 % of the best speed or, where nothing is worth it, of the look-ups that the largest keeps "
-           "hot\n\n";
+    out << "  samples/s are predicted, of the fastest placement that fits; the knee is the smallest budget\n"
+           "  that is worth it at 95 % of the best speed or, where none is, at 95 % of the look-ups that "
+           "the\n"
+           "  largest keeps hot\n\n";
     out << "  advice: " << study.advice.why << '\n';
     if (study.drift) out << "  drift:  " << drift_text(*study.drift) << '\n';
     out << "  next:   " << next_command(options, study) << '\n';

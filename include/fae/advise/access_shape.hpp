@@ -28,7 +28,8 @@ struct AccessGroup {
     double lookups = 0;  ///< of all of them together, in the inputs profiled
 };
 
-/// Rows by how often they are looked up, the hottest first. Rows never seen are left out.
+/// Rows by how often they are looked up, the hottest first. Rows never seen are left out, but for those of
+/// small tables, which are hot with the others of their table.
 struct AccessShape {
     std::vector<AccessGroup> groups;
     double lookups = 0;  ///< of all groups

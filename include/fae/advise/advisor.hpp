@@ -6,11 +6,12 @@
 //   Advice advice = advise(sweep);
 //   advice.worth_it, advice.budget_bytes, advice.placement, advice.why
 //
-// The knee is the smallest budget whose fastest placement reaches 95 % of the best speed of the sweep. Where
-// no placement is 5 % faster than all rows at home, fast memory is not worth it, and the knee is that of the
+// The knee is the smallest budget whose fastest placement reaches 95 % of the best speed of the sweep and is
+// 5 % faster than all rows at home. Where none is, fast memory is not worth it, and the knee is that of the
 // look-ups: the smallest budget that keeps hot 95 % of what the largest one does.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -111,8 +112,9 @@ namespace detail {
     for (const BudgetForecast& budget : sweep) best = std::max(best, budget.best().samples_per_second);
     const double at_home = sweep.front().placement("all-home").samples_per_second;
     const bool any_gain = best >= options.least_gain * at_home;
+    const double enough = std::max(options.knee_share * best, options.least_gain * at_home);
     const auto is_knee = [&](const BudgetForecast& budget) {
-        if (any_gain) return budget.best().samples_per_second >= options.knee_share * best;
+        if (any_gain) return budget.best().samples_per_second >= enough;
         return budget.offer.lookups.estimate >= options.knee_share * sweep.back().offer.lookups.estimate;
     };
     while (advice.knee + 1 < sweep.size() && !is_knee(sweep[advice.knee])) ++advice.knee;

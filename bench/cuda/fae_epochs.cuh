@@ -53,6 +53,7 @@ struct Setting {
     std::size_t batch = 4096;
     std::size_t repetitions = 3;
     std::size_t load_threads = 12;
+    std::size_t plan_threads = 1;  ///< share the planning of a batch, where the placement plans ahead
 };
 
 /// Seconds of epochs, and what they ended in.
@@ -141,7 +142,7 @@ Epochs run(const Exec& host, const fae::PackedDataset& data, const Setting& sett
     gpu::Dlrm model(gpu::on(stream), setting.model, setting.batch, seed, setting.optimizer);
     const auto load_threads = [&] {
         if constexpr (gpu::PlansAhead<P>) {
-            return gpu::LookaheadThreads{.load = setting.load_threads};
+            return gpu::LookaheadThreads{.load = setting.load_threads, .plan = setting.plan_threads};
         } else {
             return setting.load_threads;
         }

@@ -7,6 +7,7 @@
 //   fae_lookahead_bench --model rmc3 --budgets 1024
 //   fae_lookahead_bench --placements all_slots,lookahead --optimizer rowwise-adagrad
 //   fae_lookahead_bench --window 0.5 --lookahead 6                      # the window's share of the budget
+//   fae_lookahead_bench --placements all_slots,lookahead --plan-threads 4 --load-threads 8
 //
 // Prints, and with --json OUT writes, the seconds of an epoch (median, least, most), the share of all_slots'
 // rate, what moved, what was waited for, and the digests, which must be equal: a differing one ends the
@@ -200,6 +201,7 @@ int main(int argc, char** argv) {
         if (name == "--window") options.window = std::strtod(argv[i + 1], nullptr);
         if (name == "--lookahead") options.lookahead = number();
         if (name == "--load-threads") options.load_threads = static_cast<std::size_t>(number());
+        if (name == "--plan-threads") options.plan_threads = static_cast<std::size_t>(number());
         if (name == "--model") options.rmc3 = value == "rmc3";
         if (name == "--optimizer" && value == "rowwise-adagrad") {
             options.optimizer = fae::OptimizerKind::rowwise_adagrad;

@@ -215,3 +215,16 @@ TEST_CASE("dense_seconds: between batch sizes in proportion, for another model b
     CHECK(fae::dense_seconds(costs, 2e6, 1000) == doctest::Approx(2e-3));
     CHECK(fae::dense_seconds(costs, 0.5e8, 1000) == doctest::Approx(0.1));
 }
+
+// Catches: hot rows' look-ups by cold inputs that are counted twice, or not at all: where a row is looked up
+// does not change how often.
+TEST_CASE("forecast: static's hot and cold inputs together gather what all inputs gather at home") {
+    for (const double inputs : {0.0, 0.1, 0.25, 0.49}) {
+        CAPTURE(inputs);
+        const fae::BudgetOffer offer = offer_of(1000, 0.5, inputs);
+        const auto found = fae::forecast(round_rates(), round_shape(), two_groups(), offer);
+        REQUIRE(found[0].name == "all-home");
+        REQUIRE(found[1].name == "static");
+        CHECK(found[1].of(Resource::gather) == doctest::Approx(found[0].of(Resource::gather)).epsilon(1e-9));
+    }
+}

@@ -301,6 +301,21 @@ TEST_CASE("sketch: halved sketches bound the decayed look-ups") {
     }
 }
 
+// Catches a floor that is rounded less than the bounds beside it: here a key that had 11,263 to 11,265 units
+// has 10 to 12 after the division by 1024, and the floor of 2 may not become 1.
+TEST_CASE("sketch: a division leaves bounds no further apart than the floor") {
+    fae::HeavyHitterSketch sketch({4096, 1});
+    for (int i = 0; i < 20; ++i) sketch.halve();
+    const std::vector<fae::HeavyKey> listed{{7, 11263, 11265}};
+    sketch.merge({listed.data(), listed.size()}, 2, 20000, 20);
+    REQUIRE(sketch.floor() == 2);
+    sketch.halve();
+    const fae::HeavyKey heavy = sketch.bounds(7);
+    CHECK(heavy.lower == 10);
+    CHECK(heavy.upper == 12);
+    CHECK(heavy.upper - heavy.lower <= sketch.floor());
+}
+
 // Catches a sketch that is used beyond what it can hold, or with another of another shape.
 TEST_CASE("sketch: impossible sizes, streams and merges are refused") {
     CHECK_THROWS_WITH_AS(fae::HeavyHitterSketch({255, 0}), "a sketch of 255 bytes, expected at least 256",

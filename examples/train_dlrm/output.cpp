@@ -57,6 +57,11 @@ namespace {
     return json;
 }
 
+// How far a planner is ahead.
+[[nodiscard]] std::string batches_ahead(std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " batch ahead" : " batches ahead");
+}
+
 }  // namespace
 
 void write_json(const std::string& path, const Run& run) {
@@ -143,7 +148,7 @@ std::string summary(const Run& run) {
         const fae::LookaheadCounts& counts = window->counts;
         const std::uint64_t all = counts.hot + counts.hits + counts.brought + counts.direct;
         line("window", fae::format_bytes(static_cast<double>(window->bytes)) + ", " +
-                           std::to_string(window->lookahead) + " batches ahead, beside " +
+                           batches_ahead(window->lookahead) + ", beside " +
                            fae::group_digits(window->resident_rows) + " hot rows; " +
                            fae::group_digits(counts.rows_in) + " rows came in, " +
                            fae::group_digits(counts.rows_out) + " left");
@@ -201,7 +206,7 @@ void write_report(const std::string& path, const Run& run) {
     setting("placement", run.options.placement_name());
     if (run.result.window) {
         setting("window", fae::format_bytes(static_cast<double>(run.result.window->bytes)) + ", " +
-                              std::to_string(run.result.window->lookahead) + " batches ahead");
+                              batches_ahead(run.result.window->lookahead));
     }
     setting("order", run.options.order_name());
     setting("rate", run.options.fixed_rate ? std::to_string(*run.options.fixed_rate) + " %" : "adaptive");

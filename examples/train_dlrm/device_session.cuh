@@ -40,8 +40,8 @@ class DeviceSession {
         : exec_(fae::cuda::on(stream_, exec)),
           table_(fae::cuda::make_table<float>(fae::cuda::on(stream_), data.row_space(), options.optimizer,
                                               std::move(placement))),
-          model_(fae::cuda::on(stream_), shape, options.batch, data.provenance().seed, options.optimizer,
-                 options.tf32 ? fae::cuda::Precision::tf32 : fae::cuda::Precision::fp32),
+          model_(fae::cuda::on(stream_), shape, largest_batch(options, data), data.provenance().seed,
+                 options.optimizer, options.tf32 ? fae::cuda::Precision::tf32 : fae::cuda::Precision::fp32),
           trainer_(make_trainer(data, trace)) {
         if (options.init.empty()) {
             table_.initialise(exec_, data.provenance().seed);

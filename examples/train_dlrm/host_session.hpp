@@ -34,7 +34,7 @@ class HostSession {
                 const fae::PackedDataset& data, P placement, fae::Trace* trace)
         : exec_(exec),
           table_(data.row_space(), options.optimizer, std::move(placement)),
-          model_(shape, options.batch, data.provenance().seed, options.optimizer),
+          model_(shape, largest_batch(options, data), data.provenance().seed, options.optimizer),
           trainer_(table_, model_),
           loader_(data),
           trace_(trace) {

@@ -80,6 +80,13 @@ concept Session = requires(S& session, fae::Heat heat, const fae::BatchRef& batc
     session.save(folder);
 };
 
+/// The most inputs that a batch of this run can have: what memory is taken for.
+[[nodiscard]] inline std::uint64_t largest_batch(const Options& options, const fae::PackedDataset& data) {
+    const std::uint64_t most = std::max<std::uint64_t>(
+        {data.inputs(), data.validation().inputs(), data.test().inputs(), std::uint64_t{1}});
+    return std::min<std::uint64_t>(options.batch, most);
+}
+
 /// Trains from first step to last.
 /// @param steps_between_losses  a session that queues its steps is waited for only so often
 /// @throws NonFiniteError, Interrupted, IoError (--save)
@@ -169,7 +176,7 @@ TrainingResult train(S& session, const Options& options, const fae::PackedDatase
 template <fae::Executor E>
 fae::LookaheadFit fit_of(const E& exec, const Options& options, const fae::PackedDataset& data) {
     fae::LookaheadFitOptions asked;
-    asked.batch = options.batch;
+    asked.batch = largest_batch(options, data);
     asked.order = options.order;
     if (options.window) asked.window_bytes = options.window->of(data.provenance().budget_bytes);
     asked.lookahead = options.lookahead;

@@ -220,6 +220,13 @@ TEST_CASE("train_dlrm: every option that changes training changes the digest") {
     CHECK(seen.insert(digest(source, "--model rmc3 --batch 64")).second);
 }
 
+// Catches: memory taken for a batch that there cannot be, or a smaller one trained in its place.
+TEST_CASE("train_dlrm: a batch larger than the log is all of it, and takes no more memory") {
+    const std::string source =
+        "--synthetic small --inputs 1200 --max-rows 60 --zipf 2 --budget 10% --validation 0 ";
+    CHECK(digest(source, "--model small --batch 16777216") == digest(source, "--model small --batch 1200"));
+}
+
 // Catches: a run that ends in silence.
 TEST_CASE("train_dlrm: a run ends with a table that a person can read, and names its report") {
     const TemporaryFolder folder;

@@ -87,6 +87,8 @@ TEST_CASE(
     demand.window_bytes = 0;
     CHECK(split_budget(demand).window == 0);
     CHECK(split_budget(demand).resident_rows == demand.hot_rows);
+    // What is not in slots is served at home: no window bounds how far ahead batches are prepared.
+    CHECK(split_budget(demand).lookahead == 8);
     demand.lookahead = 0;
     CHECK_THROWS_WITH_AS((void)split_budget(demand), "lookahead is 0, expected 1 to 1048576", ContractError);
 }

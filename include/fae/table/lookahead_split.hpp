@@ -42,9 +42,9 @@ struct LookaheadSplit {
 /// Plans under way are to cover about 32,768 inputs, 4 to 16 batches: enough for the host to gather rows
 /// while the steps before run. A window holds the cold rows of these batches and of the one being planned,
 /// with a quarter more because batches differ, and takes at most half of the budget; where that is not
-/// enough, fewer batches are planned ahead, at least one. Hot rows, the most looked up first, get what the
-/// window leaves. Where all rows are hot there is no window. A given window or look-ahead is taken as it is,
-/// up to the budget and the number of rows.
+/// enough, fewer batches are planned ahead, at least one; without a window, as many as ever. Hot rows, the
+/// most looked up first, get what the window leaves. Where all rows are hot there is no window. A given
+/// window or look-ahead is taken as it is, up to the budget and the number of rows.
 /// @throws ContractError if row_bytes or batch is 0, or a given look-ahead is not 1 to 2^20
 [[nodiscard]] inline LookaheadSplit split_budget(const LookaheadDemand& demand) {
     constexpr std::uint64_t inputs_ahead = 32768;
@@ -69,7 +69,7 @@ struct LookaheadSplit {
     } else if (demand.hot_rows < demand.rows) {
         split.window = std::min((split.lookahead + 1) * of_batch, affordable / 2);
     }
-    if (!demand.lookahead && split.window < (split.lookahead + 1) * of_batch) {
+    if (!demand.lookahead && split.window != 0 && split.window < (split.lookahead + 1) * of_batch) {
         split.lookahead = std::max<std::uint64_t>(split.window / of_batch, 2) - 1;
     }
     const std::uint64_t left = demand.budget_bytes - split.window * demand.row_bytes;

@@ -155,3 +155,15 @@ TEST_CASE("packed: inputs, hot sets and classes that do not fit together are ref
                                       }),
                          "the classification is of 49 inputs, expected 50", ContractError);
 }
+
+// Catches: memory for as many look-ups as one class holds, where a mixed batch also has inputs of the other.
+TEST_CASE("packed: the most look-ups of a batch are those of its longest inputs, however few a class has") {
+    const std::vector<std::uint32_t> values{4, 5, 6, 7};
+    const std::vector<std::uint64_t> offsets{0, 2, 3, 3, 4};  // inputs of 3 and of 1, two features
+    const std::vector<std::uint8_t> labels{0, 1};
+    const InputColumns jagged{Heat::cold, labels, {}, Bags<std::uint32_t>::jagged(values, offsets, 2)};
+    CHECK(most_lookups(jagged, 1) == 3);
+    CHECK(most_lookups(jagged, 16) == 48);
+    const InputColumns fixed{Heat::cold, labels, {}, Bags<std::uint32_t>::fixed(values, 1, 2)};
+    CHECK(most_lookups(fixed, 16) == 32);
+}

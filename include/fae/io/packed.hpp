@@ -72,6 +72,20 @@ struct InputColumns {
     [[nodiscard]] std::size_t lookups() const { return bags.lookups(); }
 };
 
+/// The most look-ups that `inputs` inputs can have, each with as many as the longest of these columns. More
+/// than the columns hold is possible: a mixed batch has inputs of two classes.
+/// @cost jagged bags: a look at every input
+[[nodiscard]] inline std::uint64_t most_lookups(const InputColumns& columns, std::uint64_t inputs) {
+    const Bags<std::uint32_t>& bags = columns.bags;
+    if (bags.is_fixed()) return inputs * bags.features() * bags.bag_size();
+    std::uint64_t most = 0;
+    for (std::size_t i = 0; i < columns.inputs(); ++i) {
+        most = std::max<std::uint64_t>(
+            most, bags.begin((i + 1) * bags.features()) - bags.begin(i * bags.features()));
+    }
+    return inputs * most;
+}
+
 namespace detail {
 
 /// What a PackedDataset is made of. The views point into what `owners` keep alive.
@@ -134,6 +148,16 @@ class PackedDataset {
   private:
     detail::PackedParts parts_;
 };
+
+/// The most look-ups of a batch of `inputs` training inputs; and of any batch, validation and test too.
+/// @cost jagged bags: a look at every input
+[[nodiscard]] inline std::uint64_t most_training_lookups(const PackedDataset& data, std::uint64_t inputs) {
+    return std::max(most_lookups(data.hot(), inputs), most_lookups(data.cold(), inputs));
+}
+[[nodiscard]] inline std::uint64_t most_lookups(const PackedDataset& data, std::uint64_t inputs) {
+    return std::max({most_training_lookups(data, inputs), most_lookups(data.validation(), inputs),
+                     most_lookups(data.test(), inputs)});
+}
 
 /// Throws ContractError unless the packed data set was made from the source with this fingerprint.
 inline void require_same_source(const PackedDataset& packed, std::uint64_t fingerprint) {

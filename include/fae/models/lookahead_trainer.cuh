@@ -139,10 +139,7 @@ class LookaheadTrainer {
     LookaheadTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data,
                      LookaheadThreads threads = {}, Trace* trace = nullptr)
         : table_(&table),
-          lookups_(std::max({detail::most_lookups_of(data.hot(), model.max_batch()),
-                             detail::most_lookups_of(data.cold(), model.max_batch()),
-                             detail::most_lookups_of(data.validation(), model.max_batch()),
-                             detail::most_lookups_of(data.test(), model.max_batch())})),
+          lookups_(static_cast<std::size_t>(most_lookups(data, model.max_batch()))),
           ahead_(threads.load + static_cast<std::size_t>(table.placement().planner().options().lookahead)),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
           loader_(data),
@@ -159,8 +156,7 @@ class LookaheadTrainer {
             return concat("the model takes ", shape.sparse_features, " features of dim ", shape.dim,
                           ", expected ", table.space().features(), " of dim ", table.space().dim());
         });
-        const std::size_t planned = std::max(detail::most_lookups_of(data.hot(), model.max_batch()),
-                                             detail::most_lookups_of(data.cold(), model.max_batch()));
+        const std::uint64_t planned = most_training_lookups(data, model.max_batch());
         require(planned <= route_.planner().options().most_lookups, [&] {
             return concat("a batch may have ", planned, " look-ups, expected at most ",
                           route_.planner().options().most_lookups);

@@ -67,17 +67,6 @@ template <class T, Placement P>
 
 namespace detail {
 
-/// The most look-ups that a batch of `inputs` inputs can have.
-[[nodiscard]] inline std::size_t most_lookups_of(const InputColumns& columns, std::size_t inputs) {
-    const Bags<std::uint32_t>& bags = columns.bags;
-    if (bags.is_fixed()) return inputs * bags.features() * bags.bag_size();
-    std::size_t most = 0;
-    for (std::size_t i = 0; i < columns.inputs(); ++i) {
-        most = std::max(most, bags.begin((i + 1) * bags.features()) - bags.begin(i * bags.features()));
-    }
-    return std::min(inputs * most, bags.lookups());
-}
-
 /// The route of batches in the fast tier of a table on the device.
 template <class Table>
 struct FastRoute {
@@ -169,10 +158,7 @@ class PlacedTrainer {
     /// @param ahead  batches that are loaded side by side, each by a thread of the trainer's; at most 64
     PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 12)
         : table_(&table),
-          lookups_(std::max({detail::most_lookups_of(data.hot(), model.max_batch()),
-                             detail::most_lookups_of(data.cold(), model.max_batch()),
-                             detail::most_lookups_of(data.validation(), model.max_batch()),
-                             detail::most_lookups_of(data.test(), model.max_batch())})),
+          lookups_(static_cast<std::size_t>(most_lookups(data, model.max_batch()))),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
           prefetcher_(data, std::min<std::size_t>(ahead, 64), [this] { return trainer_.pinned_batch(); }),
           loaders_{BatchLoader(data), BatchLoader(data)} {

@@ -51,18 +51,6 @@ struct LookaheadFit {
     }
 };
 
-/// The most look-ups that `inputs` inputs of some columns can have.
-[[nodiscard]] inline std::uint64_t most_lookups(const InputColumns& columns, std::uint64_t inputs) {
-    const Bags<std::uint32_t>& bags = columns.bags;
-    if (bags.is_fixed()) return inputs * bags.features() * bags.bag_size();
-    std::uint64_t most = 0;
-    for (std::size_t i = 0; i < columns.inputs(); ++i) {
-        most = std::max<std::uint64_t>(
-            most, bags.begin((i + 1) * bags.features()) - bags.begin(i * bags.features()));
-    }
-    return inputs * most;
-}
-
 /// The different rows of a batch that are not in `resident`, the most of four batches drawn from the training
 /// inputs; order fae: from the cold ones.
 /// @exec seq, par: equal results
@@ -123,8 +111,7 @@ template <Executor E>
     }
     fit.options.window = split.window;
     fit.options.lookahead = split.lookahead;
-    fit.options.most_lookups =
-        std::max(most_lookups(data.hot(), asked.batch), most_lookups(data.cold(), asked.batch));
+    fit.options.most_lookups = most_training_lookups(data, asked.batch);
     fit.resident_bytes =
         split.resident_rows * demand.row_bytes + HotSet::index_bytes_for(demand.rows, split.resident_rows);
     fit.window_bytes = split.window * demand.row_bytes;

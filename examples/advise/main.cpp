@@ -8,13 +8,10 @@
 // The way of the data: input_stream.cpp reads once and keeps the look-ups in a file; study.cpp profiles,
 // ranks, counts and asks the advisor; rates_file.cpp measures the machine; output.cpp says what came of it.
 #include <chrono>
-#include <exception>
 #include <iostream>
-#include <new>
-#include <optional>
-#include <stdexcept>
 
 #include "../train_dlrm/console.hpp"
+#include "../train_dlrm/exit_code.hpp"
 #include "advise_options.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/io/atomic_file.hpp"
@@ -38,27 +35,13 @@ void run(const advise::Options& options) {
     if (!options.report.empty()) std::cout << "report: " << options.report << '\n';
 }
 
-int fail(int code, const char* what) {
-    std::cerr << "advise: " << what << '\n';
-    return code;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        const std::optional<advise::Options> options = advise::parse_options(argc, argv);
-        if (!options) return 0;
+    return train_dlrm::exit_code_of("advise", [&] {
+        const auto options = advise::parse_options(argc, argv);
+        if (!options) return;
         train_dlrm::catch_interrupts();
         run(*options);
-        return 0;
-    } catch (const train_dlrm::UsageError& error) {
-        return fail(2, error.what());
-    } catch (const std::bad_alloc&) {
-        return fail(1, "out of memory");
-    } catch (const std::length_error&) {
-        return fail(1, "out of memory");
-    } catch (const std::exception& error) {
-        return fail(1, error.what());
-    }
+    });
 }

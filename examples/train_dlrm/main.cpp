@@ -8,17 +8,15 @@
 // training.hpp trains with the session of a device (host_session.hpp, device_session.cuh), output.cpp
 // reports.
 #include <chrono>
-#include <exception>
 #include <filesystem>
 #include <iostream>
-#include <new>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "console.hpp"
 #include "device_training.hpp"
+#include "exit_code.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/io/atomic_file.hpp"
@@ -110,27 +108,13 @@ void run(const Options& options) {
     if (!options.report.empty()) std::cout << "report: " << options.report << '\n';
 }
 
-int fail(int code, const char* what) {
-    std::cerr << "train_dlrm: " << what << '\n';
-    return code;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        const std::optional<Options> options = parse_options(argc, argv);
-        if (!options) return 0;
+    return exit_code_of("train_dlrm", [&] {
+        const auto options = parse_options(argc, argv);
+        if (!options) return;
         catch_interrupts();
         run(*options);
-        return 0;
-    } catch (const UsageError& error) {
-        return fail(2, error.what());
-    } catch (const std::bad_alloc&) {
-        return fail(1, "out of memory");
-    } catch (const std::length_error&) {
-        return fail(1, "out of memory");
-    } catch (const std::exception& error) {
-        return fail(1, error.what());
-    }
+    });
 }

@@ -7,18 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
+#include "exit_code.hpp"
 #include "fae/ops/optimizer.hpp"
 #include "fae/schedule/batch_scheduler.hpp"
 
 namespace train_dlrm {
-
-/// A command line that asks for something impossible: exit code 2.
-struct UsageError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 /// A size in bytes, or a share of a whole: the model's row bytes, or the budget.
 struct Size {

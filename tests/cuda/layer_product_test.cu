@@ -17,6 +17,7 @@
 #include "fae/cuda/space.hpp"
 #include "fae/memory/buffer.hpp"
 #include "fae/models/layer_product.cuh"
+#include "fae/models/warpgroup_product.cuh"
 #include "fae/models/weight_gradients.cuh"
 
 namespace cuda = fae::cuda;
@@ -232,6 +233,162 @@ TEST_CASE("cuda weight gradients: each part is the sum over its chunk of the bat
                     }
                 }
             }
+        }
+    }
+}
+
+namespace {
+
+/// Whether there is code to test; says so where there is not.
+bool warpgroups() {
+    if (detail::has_warpgroups()) return true;
+    MESSAGE("skipped: there is no code for compute capability 9.0a, or no device for it");
+    return false;
+}
+
+/// The transpose of a matrix, rows padded as the matrix's are.
+Matrix transposed(cuda::On on, const Matrix& from) {
+    Matrix to(on, from.stride, from.rows, 0);
+    for (std::size_t i = 0; i < to.rows; ++i) {
+        for (std::size_t j = 0; j < to.columns; ++j) to.host[i * to.stride + j] = from.at(j, i);
+    }
+    to.upload(on);
+    return to;
+}
+
+Buffer<unsigned, cuda::DeviceSpace> pass_memory(std::size_t n, std::size_t columns) {
+    return Buffer<unsigned, cuda::DeviceSpace>(detail::pass_words(n, columns));
+}
+
+/// Both widths of tiles, full and not; one stage, and more than are in flight; more tiles than a block has
+/// pairs of warp groups to give them to.
+const std::vector<Sizes> warpgroup_sizes = {{1, 1, 1},       {129, 13, 70}, {128, 64, 64},   {130, 300, 65},
+                                            {300, 270, 200}, {64, 16, 130}, {9000, 40, 512}, {40000, 70, 30}};
+
+}  // namespace
+
+// Catches a tile that is left out or computed from another's operands, a stage that is read before it is
+// there or overwritten before it is read, a bias of another column.
+TEST_CASE("cuda warp groups: forward is relu(x W^T + bias)") {
+    if (!warpgroups()) return;
+    const cuda::Stream stream;
+    const cuda::On on = cuda::on(stream);
+    for (const auto& [n, in, out] : warpgroup_sizes) {
+        CAPTURE(n);
+        CAPTURE(in);
+        CAPTURE(out);
+        const Matrix x(on, n, in, 1, true);
+        const Matrix weights(on, out, in, 2, true);
+        const Matrix bias(on, 1, out, 3);
+        const std::size_t stride = bias.stride;
+        Poisoned result(on, (n + 1) * stride);
+        detail::multiply_by_warpgroups<detail::LayerWay::forward>(
+            on,
+            {x.device.data(), weights.device.data(), bias.device.data(), nullptr, result.device.data(), n,
+             narrow(x.stride), narrow(stride), narrow(out)},
+            false);
+        const std::vector<float> got = result.read(on);
+        check_guard(got, n * stride);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            for (std::size_t j = 0; j < stride; ++j) {
+                double sum = j < out ? bias.at(0, j) : 0;
+                for (std::size_t k = 0; j < out && k < in; ++k) {
+                    sum += static_cast<double>(x.at(i, k)) * static_cast<double>(weights.at(j, k));
+                }
+                const double off = std::fabs(static_cast<double>(got[i * stride + j]) - (sum > 0 ? sum : 0));
+                if (!(off <= 1e-6 * static_cast<double>(in + 8))) ++wrong;
+            }
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+// Catches operands that are cut to TF32, which makes all products too small.
+TEST_CASE("cuda warp groups: operands are rounded to nearest, and NaN goes forward") {
+    if (!warpgroups()) return;
+    const cuda::Stream stream;
+    const cuda::On on = cuda::on(stream);
+    constexpr float step = 0x1p-10f;  // from 1 to the next number of TF32
+    Matrix x(on, 200, 8, 1);
+    Matrix weights(on, 4, 8, 2);
+    Matrix bias(on, 1, 4, 3);
+    std::fill(x.host.begin(), x.host.end(), 0.0f);
+    std::fill(weights.host.begin(), weights.host.end(), 0.0f);
+    std::fill(bias.host.begin(), bias.host.end(), 0.0f);
+    x.host[0] = 1 + 0.75f * step;
+    x.host[8] = 1 + 0.25f * step;
+    x.host[16] = 1;
+    x.host[150 * 8 + 5] = std::numeric_limits<float>::quiet_NaN();
+    weights.host[0] = 1;
+    weights.host[8] = 1 + 0.75f * step;
+    for (Matrix* m : {&x, &weights, &bias}) m->upload(on);
+    Poisoned result(on, 200 * 4);
+    detail::multiply_by_warpgroups<detail::LayerWay::forward>(
+        on,
+        {x.device.data(), weights.device.data(), bias.device.data(), nullptr, result.device.data(), 200, 8, 4,
+         4},
+        false);
+    const std::vector<float> got = result.read(on);
+    CHECK(got[0] == 1 + step);
+    CHECK(got[4] == 1);
+    CHECK(got[8] == 1);
+    CHECK(got[9] == 1 + step);
+    for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::isnan(got[i]) == (i / 4 == 150));
+}
+
+// Catches bits of another tile, row or column, what is not rounded for the products that read it.
+TEST_CASE("cuda warp groups: back is x W where forward passed its ReLU, rounded") {
+    if (!warpgroups()) return;
+    const cuda::Stream stream;
+    const cuda::On on = cuda::on(stream);
+    for (const auto& [n, in, out] : warpgroup_sizes) {
+        CAPTURE(n);
+        CAPTURE(in);
+        CAPTURE(out);
+        // The layer below gives `out` columns, of which its forward product leaves the bits.
+        const Matrix x(on, n, 4, 1, true);
+        const Matrix weights_below(on, out, 4, 2, true);
+        const Matrix bias(on, 1, out, 3);
+        const std::size_t stride = bias.stride;
+        Poisoned below(on, n * stride);
+        auto passes = pass_memory(n, stride);
+        detail::multiply_by_warpgroups<detail::LayerWay::forward>(
+            on,
+            {x.device.data(), weights_below.device.data(), bias.device.data(), passes.data(),
+             below.device.data(), n, 4, narrow(stride), narrow(out)},
+            false);
+        const std::vector<float> under = below.read(on);
+
+        const Matrix gradient(on, n, in, 4, true);
+        const Matrix weights(on, in, out, 5, true);
+        const Matrix across = transposed(on, weights);
+        for (const bool masked : {true, false}) {
+            CAPTURE(masked);
+            Poisoned result(on, (n + 1) * stride);
+            detail::multiply_by_warpgroups<detail::LayerWay::back>(
+                on,
+                {gradient.device.data(), across.device.data(), nullptr, masked ? passes.data() : nullptr,
+                 result.device.data(), n, narrow(gradient.stride), narrow(stride), narrow(stride)},
+                false);
+            const std::vector<float> got = result.read(on);
+            check_guard(got, n * stride);
+            std::size_t wrong = 0;
+            for (std::size_t i = 0; i < n; ++i) {
+                for (std::size_t j = 0; j < stride; ++j) {
+                    double sum = 0;
+                    for (std::size_t k = 0; j < out && k < in; ++k) {
+                        sum += static_cast<double>(gradient.at(i, k)) * static_cast<double>(weights.at(k, j));
+                    }
+                    const float z = got[i * stride + j];
+                    if (masked && !(under[i * stride + j] > 0)) sum = 0;
+                    // Rounding moves a number by 2^-11 of itself.
+                    const double off = std::fabs(static_cast<double>(z) - sum) - std::fabs(sum) / 2000;
+                    if (!(off <= 1e-6 * static_cast<double>(in + 8))) ++wrong;
+                    REQUIRE(to_tf32(z) == z);
+                }
+            }
+            CHECK(wrong == 0);
         }
     }
 }

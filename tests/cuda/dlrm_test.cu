@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "fae/core/random.hpp"
@@ -116,7 +117,7 @@ TEST_CASE("cuda dlrm: two runs give the same bits, queued and captured in a grap
     const cuda::Stream stream;
     const cuda::On on = cuda::on(stream);
     for (const cuda::Precision precision : {cuda::Precision::tf32, cuda::Precision::fp32}) {
-        for (const std::size_t n : {std::size_t{37}, std::size_t{1024}}) {
+        for (const std::size_t n : {std::size_t{37}, std::size_t{1024}, std::size_t{2500}}) {
             const DlrmShape shape = n == 37 ? odd_shape : DlrmShape::rmc2(13, 26);
             const Batch batch(on, shape, n, 3);
             const auto lr = to_device(on, std::vector<float>{0.05f});
@@ -191,13 +192,15 @@ TEST_CASE("cuda dlrm: dense rows are read in place at the model's stride and cop
 TEST_CASE("cuda dlrm: from a loss that is not finite on, nothing is updated and the step is named") {
     const cuda::Stream stream;
     const cuda::On on = cuda::on(stream);
-    const Batch batch(on, odd_shape, 70, 5);
     const auto lr = to_device(on, std::vector<float>{0.1f});
-    for (const cuda::Precision precision : {cuda::Precision::tf32, cuda::Precision::fp32}) {
+    for (const auto& [precision, n] : {std::pair{cuda::Precision::tf32, std::size_t{70}},
+                                       std::pair{cuda::Precision::tf32, std::size_t{2100}},
+                                       std::pair{cuda::Precision::fp32, std::size_t{70}}}) {
+        CAPTURE(n);
+        const Batch batch(on, odd_shape, n, 5);
         for (std::size_t p = 0; p < 10; ++p) {
             CAPTURE(p);
-            cuda::Dlrm model(on, odd_shape, 70, 7, OptimizerKind::adagrad, precision,
-                             p % 2 == 0 ? 0.0 : 1e-3);
+            cuda::Dlrm model(on, odd_shape, n, 7, OptimizerKind::adagrad, precision, p % 2 == 0 ? 0.0 : 1e-3);
             DenseParameters parameters = model.read_parameters(on);
             REQUIRE(parameters.parameters().size() == 10);
             for (float& value : parameters.parameters()[p].values)
@@ -210,7 +213,7 @@ TEST_CASE("cuda dlrm: from a loss that is not finite on, nothing is updated and 
                 model.forward(on, batch.dense, batch.pooled);
                 const auto gradient = model.backward(on, batch.labels, number_memory.data());
                 model.step(on, lr.data());
-                const auto values = to_host(on, Span<const float>(gradient.data(), 70 * 6 * 12));
+                const auto values = to_host(on, Span<const float>(gradient.data(), n * 6 * 12));
                 CHECK(equal_bits(values, std::vector<float>(values.size(), 0.0f)));
                 CHECK(model.status().stopped == 1);
                 CHECK(model.status().stopped_at == 41);

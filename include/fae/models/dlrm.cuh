@@ -44,6 +44,8 @@
 #include "fae/models/mlp.cuh"
 #include "fae/models/parameter_copy.cuh"
 #include "fae/models/prediction.cuh"
+#include "fae/models/transpose.cuh"
+#include "fae/models/warpgroup_product.cuh"
 #include "fae/models/weight_gradients.cuh"
 #include "fae/ops/optimizer.hpp"
 
@@ -64,7 +66,9 @@ class Dlrm {
         : shape_(std::move(shape)),
           max_batch_(max_batch),
           optimizer_(optimizer == OptimizerKind::sgd ? OptimizerKind::sgd : OptimizerKind::adagrad),
-          precision_(precision) {
+          precision_(precision),
+          warpgroups_(precision == Precision::tf32 && detail::has_warpgroups() &&
+                      shape_.bottom.size() + shape_.top.size() <= detail::TransposeJobs::most) {
         shape_.check();
         require(loss_clamp >= 0 && loss_clamp < 0.5, [&] {
             return concat("the loss clamp is ", loss_clamp, ", expected at least 0 and below 0.5");
@@ -95,7 +99,7 @@ class Dlrm {
     /// @throws BlasError
     void prepare(std::size_t n) {
         require_batch(n);
-        if (n == 0 || plans_.count(n) != 0) return;
+        if (n == 0 || is_wide(n) || plans_.count(n) != 0) return;
         std::vector<detail::LayerPlan> plans;
         for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
             plans.emplace_back(blas_, layers_[l], n, cut_of(n), values_.data() + layers_[l].bias,
@@ -174,12 +178,17 @@ class Dlrm {
             detail::finish(on, head_, 0, nullptr, false, nullptr);
             return gradient;
         }
+        if (is_wide(batch_)) {
+            fork(on, sums_);
+            detail::transpose(cuda::on(sums_), transposes_, values_.data(), transposed_.data());
+        }
         detail::predict(on, head_, batch_, labels.data(), true);
+        if (is_wide(batch_)) join(sums_, on);
         fork(on, sums_);
         detail::finish(cuda::on(sums_), head_, batch_, labels.data(), true, number);
         const std::size_t top = shape_.bottom.size();
         for (std::size_t l = layers_.size() - 1; l-- > top;) {
-            if (!is_small(batch_)) {
+            if (!sums_at_end(batch_)) {
                 fork(on, top_weights_);
                 run_weight_gradient(cuda::on(top_weights_), l, 1);
             }
@@ -195,7 +204,7 @@ class Dlrm {
         stage_ = Stage::differentiated;
         if (batch_ == 0) return;
         const std::size_t last = shape_.bottom.size() - 1;
-        if (is_small(batch_)) {
+        if (sums_at_end(batch_)) {
             for (std::size_t l = last; l > 0; --l) run_data_gradient(on, l, false);
             run_weight_gradients(on);
             return;
@@ -225,7 +234,7 @@ class Dlrm {
         if (batch_ == 0) return;
         const auto update = [&](const auto& rule) {
             detail::update_all(on, rule, lr, values_.span(), state_.span(), gradients_.data(), cut().parts(),
-                               &head_.status->stopped, is_small(batch_));
+                               &head_.status->stopped, sums_at_end(batch_));
         };
         if (optimizer_ == OptimizerKind::sgd) {
             update(Sgd{});
@@ -303,6 +312,10 @@ class Dlrm {
             if (layers_.size() + 1 != shape_.bottom.size() + shape_.top.size()) {
                 layer.output = detail::DeviceMatrix(on, max_batch_, out);
                 layer.gradient = detail::DeviceMatrix(on, max_batch_, out);
+                if (is_wide(max_batch_)) {
+                    layer.passes =
+                        Buffer<unsigned, DeviceSpace>(detail::pass_words(max_batch_, layer.out_stride()));
+                }
             }
             layers_.push_back(std::move(layer));
         });
@@ -317,6 +330,18 @@ class Dlrm {
             return layers_[a].weights() > layers_[b].weights();
         });
         values_ = Buffer<float, DeviceSpace>(offset);
+        if (is_wide(max_batch_)) {
+            std::size_t size = 0;
+            for (std::size_t l = 1; l + 1 < layers_.size(); ++l) {
+                detail::DeviceLayer& layer = layers_[l];
+                layer.transposed = size;
+                size += detail::padded_tensor(layer.in_stride() * layer.out_stride());
+                transposes_.add(layer.weight, layer.transposed, layer.out, layer.in_stride(),
+                                layer.out_stride());
+            }
+            transposed_ = Buffer<float, DeviceSpace>(size);
+            fill_bytes(on, transposed_.span(), 0);
+        }
         gradients_ = Buffer<float, DeviceSpace>(
             offset *
             std::clamp<std::size_t>(ceil_div(max_batch_, detail::BatchCut::least_chunk), 1, most_parts));
@@ -399,7 +424,7 @@ class Dlrm {
         return layers_[shape_.bottom.size() - 1].output.rows(batch_);
     }
     [[nodiscard]] detail::BatchCut cut_of(std::size_t n) const {
-        return {n, is_small(n) ? parts_ : most_parts};
+        return {n, sums_at_end(n) ? parts_ : most_parts};
     }
     [[nodiscard]] detail::BatchCut cut() const { return cut_of(batch_); }
     /// What a layer reads.
@@ -409,15 +434,25 @@ class Dlrm {
         return layers_[layer - 1].output.rows(batch_).data();
     }
 
-    /// Whether layers that cuBLASLt is slow at are kernels of this library, and all weight gradients one of
-    /// them at the end. In small batches the starts of many kernels and their places on the device cost more
-    /// than their products; in large ones the library's products are faster.
+    /// Whether layers that cuBLASLt is slow at are kernels of this library. In small batches the starts of
+    /// many kernels and their places on the device cost more than their products.
     [[nodiscard]] bool is_small(std::size_t n) const {
         return precision_ == Precision::tf32 && n <= detail::product_batch;
     }
+    /// Whether products of layers are by warp groups, which cuBLASLt does not do for data gradients in TF32,
+    /// and with the ReLU's gradient in the same kernel.
+    [[nodiscard]] bool is_wide(std::size_t n) const { return warpgroups_ && n > detail::product_batch; }
+    /// Whether one kernel at the end computes all weight gradients, and those of biases with them. Otherwise
+    /// they run on branches beside the data gradients.
+    [[nodiscard]] bool sums_at_end(std::size_t n) const { return is_small(n) || is_wide(n); }
     void run_forward(On on, std::size_t l) {
         const detail::DeviceLayer& layer = layers_[l];
         float* const out = layers_[l].output.rows(batch_).data();
+        if (is_wide(batch_)) {
+            return detail::multiply_by_warpgroups<detail::LayerWay::forward>(
+                on, layers_[l].wide_forward_product(values_.data(), input_of(l), out, batch_),
+                l != 0 && l != shape_.bottom.size());
+        }
         if (is_small(batch_) && std::min(layer.in, layer.out) <= 64) {
             return detail::multiply_layer<detail::LayerWay::forward>(
                 on, layer.forward_product(values_.data(), input_of(l), out, batch_),
@@ -457,6 +492,16 @@ class Dlrm {
             return detail::multiply_layer<detail::LayerWay::back>(
                 on, layers_[l].back_product(values_.data(), gradient, below, out.data(), batch_), true);
         }
+        if (is_wide(batch_)) {
+            // Before the first are two kernels, before the bottom's first one with other results to wait for.
+            const bool behind = l + 2 != layers_.size() && l + 1 != shape_.bottom.size();
+            return detail::multiply_by_warpgroups<detail::LayerWay::back>(
+                on,
+                layers_[l].wide_back_product(transposed_.data(), gradient,
+                                             of_pairs ? nullptr : layers_[l - 1].passes.data(), out.data(),
+                                             batch_),
+                behind);
+        }
         plans_.at(batch_)[l].data_gradient(blas_, on, out.data(), layers_[l].gradient.rows(batch_).data(),
                                            values_.data() + layers_[l].weight, workspaces_[0].span());
         if (of_pairs) return;
@@ -483,6 +528,7 @@ class Dlrm {
     std::size_t max_batch_;
     OptimizerKind optimizer_;
     Precision precision_;
+    bool warpgroups_;        // whether large batches are for products by warp groups
     std::size_t parts_ = 1;  // the most that gradients are in where one kernel computes them
 
     detail::BlasHandle blas_;
@@ -496,6 +542,8 @@ class Dlrm {
     std::vector<std::size_t> by_size_;         // all but the last, large ones first
     std::map<std::size_t, std::vector<detail::LayerPlan>> plans_;
     Buffer<float, DeviceSpace> values_;
+    Buffer<float, DeviceSpace> transposed_;  // the weights of layers that have data gradients
+    detail::TransposeJobs transposes_;
     Buffer<float, DeviceSpace>
         gradients_;  // in parts: a place as long as values_ for each chunk of the batch
     Buffer<float, DeviceSpace> state_;

@@ -24,6 +24,7 @@
 #include "fae/memory/buffer.hpp"
 #include "fae/models/gemm.cuh"
 #include "fae/models/layer_product.cuh"
+#include "fae/models/warpgroup_product.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -82,8 +83,10 @@ struct DeviceLayer {
     std::size_t out = 0;
     std::size_t weight = 0;
     std::size_t bias = 0;
+    std::size_t transposed = 0;  ///< in the array of transposed weights
     DeviceMatrix output;
-    DeviceMatrix gradient;  ///< of the output, through its ReLU
+    DeviceMatrix gradient;                 ///< of the output, through its ReLU
+    Buffer<unsigned, DeviceSpace> passes;  ///< bits of the output, for products by warp groups
 
     [[nodiscard]] std::size_t in_stride() const { return padded_row(in); }
     [[nodiscard]] std::size_t out_stride() const { return padded_row(out); }
@@ -111,6 +114,37 @@ struct DeviceLayer {
                 static_cast<unsigned>(in_stride()),
                 static_cast<unsigned>(out),
                 static_cast<unsigned>(in_stride())};
+    }
+    /// The same products by warp groups; forward leaves its bits in `passes`.
+    [[nodiscard]] WarpgroupProduct wide_forward_product(const float* values, const float* x, float* y,
+                                                        std::size_t n) {
+        WarpgroupProduct product;
+        product.x = x;
+        product.weights = values + weight;
+        product.bias = values + bias;
+        product.passes = passes.data();
+        product.out = y;
+        product.n = n;
+        product.depth = static_cast<unsigned>(in_stride());
+        product.columns = static_cast<unsigned>(out_stride());
+        product.weight_rows = static_cast<unsigned>(out);
+        return product;
+    }
+    /// @param transposes  of weights
+    /// @param below       bits of the layer that gave x; null: no ReLU did
+    [[nodiscard]] WarpgroupProduct wide_back_product(const float* transposes, const float* y_gradient,
+                                                     unsigned* below, float* x_gradient,
+                                                     std::size_t n) const {
+        WarpgroupProduct product;
+        product.x = y_gradient;
+        product.weights = transposes + transposed;
+        product.passes = below;
+        product.out = x_gradient;
+        product.n = n;
+        product.depth = static_cast<unsigned>(out_stride());
+        product.columns = static_cast<unsigned>(in_stride());
+        product.weight_rows = product.columns;
+        return product;
     }
 };
 

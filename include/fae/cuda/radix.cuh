@@ -20,8 +20,10 @@ inline constexpr unsigned sort_warps = sort_threads / warp_size;
 static_assert(sort_threads >= digits);
 
 struct RankMemory {
-    std::uint16_t of_warp[sort_warps][digits];  ///< keys of a digit in a warp, then in the warps before it
-    std::uint32_t total[digits];                ///< keys of a digit in the block
+    alignas(16) unsigned lanes_with[sort_warps][digits];  ///< of a warp, those whose key has the digit
+    alignas(16) std::uint16_t
+        of_warp[sort_warps][digits];  ///< keys of a digit in a warp, then in the warps before it
+    std::uint32_t total[digits];      ///< keys of a digit in the block
     std::uint32_t sums[2][digits / warp_size];
 };
 
@@ -51,19 +53,6 @@ __device__ unsigned digit_of(Key key, unsigned shift, unsigned mask) {
     return static_cast<unsigned>(key >> shift) & mask;
 }
 
-/// The lanes of the warp that hold the same digit. (The instruction that does this takes a turn for each
-/// different value; low digits are all different.)
-__device__ inline unsigned lanes_with(unsigned digit) {
-    unsigned peers = all_lanes;
-#pragma unroll
-    for (unsigned bit = 0; bit < digit_bits; ++bit) {
-        const bool set = (digit >> bit & 1u) != 0;
-        const unsigned with = __ballot_sync(all_lanes, set);
-        peers &= set ? with : ~with;
-    }
-    return peers;
-}
-
 /// Ranks the keys of each warp, or pairs by their keys: rank[k] counts the keys of the same digit before item
 /// k in its warp; of_warp is as said, for the warp alone. Ends with a barrier.
 template <unsigned Items, class Item>
@@ -71,16 +60,27 @@ __device__ void rank_in_warps(RankMemory& memory, const Item (&item)[Items], uns
                               std::uint16_t (&rank)[Items]) {
     const unsigned lane = threadIdx.x % warp_size;
     std::uint16_t* const counts = memory.of_warp[threadIdx.x / warp_size];
-    for (unsigned d = lane; d < digits / 2; d += warp_size) reinterpret_cast<std::uint32_t*>(counts)[d] = 0;
+    // Lanes of equal digits meet in a word of shared memory: eight ballots take longer, and the instruction
+    // that compares lanes takes a turn for each different value; low digits are all different.
+    unsigned* const lanes_with = memory.lanes_with[threadIdx.x / warp_size];
+    auto* const wide_counts = reinterpret_cast<uint4*>(counts);
+    auto* const wide_lanes = reinterpret_cast<uint4*>(lanes_with);
+    for (unsigned d = lane; d < digits / 8; d += warp_size) wide_counts[d] = {};
+    for (unsigned d = lane; d < digits / 4; d += warp_size) wide_lanes[d] = {};
     __syncwarp();
 #pragma unroll
     for (unsigned k = 0; k < Items; ++k) {
         const unsigned digit = digit_of(key_in(item[k]), shift, mask);
-        const unsigned peers = lanes_with(digit);
+        atomicOr(lanes_with + digit, 1u << lane);
+        __syncwarp();
+        const unsigned peers = lanes_with[digit];
         const unsigned before = __popc(peers & ((1u << lane) - 1));
         const std::uint16_t seen = counts[digit];
         __syncwarp();
-        if (before == 0) counts[digit] = static_cast<std::uint16_t>(seen + __popc(peers));
+        if (before == 0) {
+            counts[digit] = static_cast<std::uint16_t>(seen + __popc(peers));
+            lanes_with[digit] = 0;
+        }
         __syncwarp();
         rank[k] = static_cast<std::uint16_t>(seen + before);
     }

@@ -27,6 +27,7 @@
 #include "fae/cuda/launch.cuh"
 #include "fae/cuda/radix.cuh"
 #include "fae/cuda/stream.hpp"
+#include "fae/cuda/tile_sums.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -85,8 +86,7 @@ inline constexpr unsigned most_feature_items = 8;
 template <unsigned Items, class Key>
 struct FeatureMemory {
     RankMemory rank;
-    Key key[sort_threads * Items];
-    std::uint32_t sample[sort_threads * Items];
+    Pair<Key> pair[sort_threads * Items];  ///< whole ones: each is one store into another block
     std::uint32_t base[digits];
     Key least[sort_warps];
     Key most[sort_warps];
@@ -146,11 +146,14 @@ __global__ void __launch_bounds__(sort_threads)
         memory.range[1] = most;
     }
     synchronise_cluster();
-#pragma unroll
-    for (unsigned b = 0; b < most_cluster_blocks; ++b) {
-        const Key* const range = in_block(memory.range, min(b, blocks - 1));
-        least = min(least, range[0]);
-        most = max(most, range[1]);
+    {
+        const Key* const range = in_block(memory.range, min(threadIdx.x % most_cluster_blocks, blocks - 1));
+        least = range[0];
+        most = range[1];
+    }
+    for (unsigned step = most_cluster_blocks / 2; step != 0; step /= 2) {
+        least = min(least, __shfl_xor_sync(all_lanes, least, static_cast<int>(step)));
+        most = max(most, __shfl_xor_sync(all_lanes, most, static_cast<int>(step)));
     }
     unsigned bits = 0;
     for (Key range = most - least; range != 0; range >>= 1) ++bits;
@@ -187,8 +190,7 @@ __global__ void __launch_bounds__(sort_threads)
             const std::uint32_t to =
                 memory.base[digit] + memory.rank.of_warp[threadIdx.x / warp_size][digit] + rank[k];
             if (!last) {
-                in_block(memory.key, to / block_keys)[to % block_keys] = key[k];
-                in_block(memory.sample, to / block_keys)[to % block_keys] = sample[k];
+                in_block(memory.pair, to / block_keys)[to % block_keys] = {key[k], sample[k]};
             } else if (to < samples) {
                 keys[feature * samples + to] = key[k] + least;
                 places[feature * samples + to] = sample[k] * features + feature;
@@ -198,8 +200,9 @@ __global__ void __launch_bounds__(sort_threads)
         if (last) return;
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
-            key[k] = memory.key[key_place<Items>(k)];
-            sample[k] = memory.sample[key_place<Items>(k)];
+            const Pair<Key> pair = memory.pair[key_place<Items>(k)];
+            key[k] = pair.key;
+            sample[k] = pair.place;
         }
     }
 #pragma unroll
@@ -288,8 +291,10 @@ __global__ void clear_words(Word* words, std::uint32_t count) {
 /// a bank of shared memory; where keys are wide, a few lanes share them.
 /// @par Launch any grid of count_threads threads, stepping by the grid; counter_bytes() of shared memory
 inline constexpr unsigned count_threads = 1024;
-inline constexpr unsigned count_at_once = 4;  ///< loads in flight
-[[nodiscard]] constexpr unsigned counter_lanes(unsigned passes) { return passes <= 4 ? warp_size : 8; }
+inline constexpr unsigned count_at_once = 14;                      ///< loads in flight
+[[nodiscard]] constexpr unsigned counter_lanes(unsigned passes) {  // a power of two
+    return passes <= 4 ? warp_size : 8;
+}
 [[nodiscard]] constexpr std::size_t counter_bytes(unsigned passes) {
     return std::size_t{passes} * digits * counter_lanes(passes) * sizeof(std::uint32_t);
 }
@@ -297,25 +302,30 @@ template <class Key, IndexType Index>
 __global__ void __launch_bounds__(count_threads)
     count_digits(Bags<Index> bags, KeyRule rule, Digits cut, unsigned lanes, std::uint32_t* counts) {
     constexpr unsigned most_passes = Digits::most_passes(sizeof(Key));
-    extern __shared__ std::uint64_t sort_memory[];
-    std::uint32_t* const own = reinterpret_cast<std::uint32_t*>(sort_memory);
+    extern __shared__ uint4 sort_words_memory[];
+    std::uint32_t* const own = reinterpret_cast<std::uint32_t*>(sort_words_memory);
     let_next_launch();
-    for (unsigned i = threadIdx.x; i < cut.passes * digits * lanes; i += count_threads) own[i] = 0;
-    __syncthreads();
     const auto lookups = static_cast<std::uint32_t>(bags.lookups());
     const unsigned mask = (1u << cut.width) - 1;
-    const unsigned lane = threadIdx.x % lanes;
-    for (std::uint32_t first = blockIdx.x * count_threads * count_at_once + threadIdx.x; first < lookups;
-         first += gridDim.x * count_threads * count_at_once) {
-        Index value[count_at_once];
+    const unsigned lane = threadIdx.x & (lanes - 1);
+    const std::uint32_t step = gridDim.x * count_threads;
+    std::uint32_t first = blockIdx.x * count_threads + threadIdx.x;
+    Index value[count_at_once];
+    const auto read = [&] {
 #pragma unroll
         for (unsigned k = 0; k < count_at_once; ++k) {
-            const std::uint32_t i = first + k * count_threads;
+            const std::uint64_t i = first + std::uint64_t{k} * step;
             if (i < lookups) value[k] = bags.values()[i];
         }
+    };
+    read();
+    auto* const wide = reinterpret_cast<uint4*>(own);
+    for (unsigned i = threadIdx.x; i < cut.passes * digits * lanes / 4; i += count_threads) wide[i] = {};
+    __syncthreads();
+    for (;;) {
 #pragma unroll
         for (unsigned k = 0; k < count_at_once; ++k) {
-            if (first + k * count_threads >= lookups) break;
+            if (first + std::uint64_t{k} * step >= lookups) break;
             const Key key = rule.key_of<Key>(value[k]);
 #pragma unroll
             for (unsigned p = 0; p < most_passes; ++p) {
@@ -324,43 +334,21 @@ __global__ void __launch_bounds__(count_threads)
                 }
             }
         }
+        if (first + std::uint64_t{count_at_once} * step >= lookups) break;
+        first += count_at_once * step;
+        read();
     }
     __syncthreads();
     wait_for_previous();
     for (unsigned d = threadIdx.x; d < cut.passes * digits; d += count_threads) {
         std::uint32_t count = 0;
-        for (unsigned i = 0; i < lanes; ++i) count += own[d * lanes + (i + threadIdx.x) % lanes];
+        for (unsigned i = 0; i < lanes; ++i) count += own[d * lanes + ((i + threadIdx.x) & (lanes - 1))];
         if (count != 0) atomicAdd(&counts[d], count);
     }
 }
 
-/// What a tile knows of a digit, in one word: its own keys, or those of all tiles up to it.
-inline constexpr std::uint32_t own_keys = 1u << 30;
-inline constexpr std::uint32_t all_keys = 2u << 30;
-inline constexpr std::uint32_t key_count = own_keys - 1;
-
-/// The keys of a digit in all tiles before this one. One thread a digit; tiles start in order, so those
-/// before it end.
-__device__ inline std::uint32_t keys_before(const volatile std::uint32_t* found, std::uint32_t tile) {
-    constexpr unsigned at_once = 32;  // all tiles may be there at once
-    std::uint32_t sum = 0;
-    std::int64_t last = static_cast<std::int64_t>(tile) - 1;
-    while (last >= 0) {
-        std::uint32_t word[at_once];
-#pragma unroll
-        for (unsigned i = 0; i < at_once; ++i) {
-            word[i] = last >= i ? found[(last - i) * digits] : 0;
-        }
-#pragma unroll
-        for (unsigned i = 0; i < at_once; ++i) {
-            if (word[i] == 0) break;  // not known yet, or before the first
-            sum += word[i] & key_count;
-            if (word[i] >= all_keys) return sum;
-            --last;
-        }
-    }
-    return sum;
-}
+/// What tiles know of the digits.
+using DigitSums = TileSums<digits, 16>;
 
 template <unsigned Items, class Key>
 struct PairMemory {
@@ -395,7 +383,7 @@ struct PairJob {
     bool by_position;
     std::uint32_t* bag_at;       ///< [lookups] written by the first pass where bags are jagged, by position
     const std::uint32_t* count;  ///< [digits] of this pass
-    std::uint32_t* found;        ///< [tiles, digits] of this pass, zeroed
+    DigitSums sums;              ///< of this pass, zeroed
     const Pair<Key>* from;       ///< the first pass makes pairs from the batch
     Pair<Key>* to;               ///< null: the last pass, which writes keys and places apart
     Key* keys;
@@ -457,14 +445,13 @@ __global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key,
     std::uint16_t rank[Items];
     rank_in_warps(memory.rank, pair, job.shift, job.mask, rank);
     if constexpr (First) wait_for_previous();
-    volatile std::uint32_t* const found = job.found + blockIdx.x * std::size_t{digits};
     std::uint32_t total = 0;
     std::uint32_t start = 0;
     if (d < digits) {
         start = job.count[d];
 #pragma unroll
         for (unsigned w = 0; w < sort_warps; ++w) total += memory.rank.of_warp[w][d];
-        found[d] = (blockIdx.x == 0 ? all_keys : own_keys) | total;
+        job.sums.put(blockIdx.x, d, total);
     }
     std::uint32_t local = total;
     scan_digits(memory.rank, start, local);
@@ -476,8 +463,8 @@ __global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key,
         memory.pair[memory.rank.of_warp[d / warp_size][digit] + rank[k]] = pair[k];
     }
     if (d < digits) {
-        const std::uint32_t before = keys_before(job.found + d, blockIdx.x);
-        if (blockIdx.x != 0) found[d] = all_keys | (before + total);
+        const std::uint32_t before = job.sums.before(blockIdx.x, d);
+        job.sums.pass_on(blockIdx.x, d, before);
         memory.target[d] = start + before - local;
     }
     __syncthreads();
@@ -500,8 +487,8 @@ __global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key,
 
 /// Words that a sort needs zero: counts of digits, and what tiles know.
 [[nodiscard]] constexpr std::size_t sort_words(std::size_t lookups, unsigned passes) {
-    return passes * digits *
-           (1 + ceil_div<std::size_t>(lookups, std::size_t{sort_threads} * items_for(lookups)));
+    const std::size_t tiles = ceil_div<std::size_t>(lookups, std::size_t{sort_threads} * items_for(lookups));
+    return passes * (digits + DigitSums::words(tiles));
 }
 /// Not fewer than any smaller batch needs.
 template <class Key>
@@ -518,15 +505,15 @@ Sorted<Key> sort_pairs(On on, const Bags<Index>& bags, KeyRule rule, bool by_pos
     const auto lookups = static_cast<std::uint32_t>(bags.lookups());
     const auto multiprocessors = static_cast<std::uint32_t>(current_device().multiprocessors);
     std::uint32_t* const counts = words.data() + words.size() - sort_words(lookups, cut.passes);
-    std::uint32_t* const found = counts + cut.passes * digits;
+    std::uint32_t* const sums = counts + cut.passes * digits;
     clear_words<<<launch_grid(words.size(), sort_threads), sort_threads, 0, on.stream>>>(
         words.data(), static_cast<std::uint32_t>(words.size()));
     check_launch("clear_words");
     const std::size_t counters = counter_bytes(cut.passes);
     allow_shared_bytes(count_digits<Key, Index>, counters);
     launch_behind(on, "launch of count_digits", count_digits<Key, Index>,
-                  std::min(ceil_div(lookups, count_at_once * count_threads), multiprocessors), count_threads,
-                  counters, bags, rule, cut, counter_lanes(cut.passes), counts);
+                  std::min(ceil_div(lookups, count_threads), multiprocessors), count_threads, counters, bags,
+                  rule, cut, counter_lanes(cut.passes), counts);
     Sorted<Key> sorted{};
     const auto move = [&]<unsigned Items>(std::integral_constant<unsigned, Items>) {
         constexpr std::size_t bytes = sizeof(PairMemory<Items, Key>);
@@ -540,7 +527,7 @@ Sorted<Key> sort_pairs(On on, const Bags<Index>& bags, KeyRule rule, bool by_pos
                                           by_position,
                                           bag_at,
                                           counts + pass * digits,
-                                          found + pass * std::size_t{tiles} * digits,
+                                          DigitSums(sums + pass * DigitSums::words(tiles), tiles),
                                           pairs[1 - pass % 2],
                                           last ? nullptr : pairs[pass % 2],
                                           sorted.keys,

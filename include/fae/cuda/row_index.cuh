@@ -89,7 +89,7 @@ template <IndexType Index>
 inline constexpr std::size_t words_of_sizes =
     round_up<std::size_t>(sizeof(ListSizes) / sizeof(std::uint32_t), 2);
 [[nodiscard]] constexpr std::size_t list_words(std::size_t lookups) {
-    return words_of_sizes + 2 * most_tiles(lookups);
+    return words_of_sizes + RowSums::words(most_tiles(lookups));
 }
 
 /// Bytes of the pieces that building an index takes.
@@ -143,7 +143,7 @@ RowIndex<Index> build_row_index_of(On on, const Bags<Index>& bags, std::uint64_t
     queue_lists(on, ListJob<Key, Index>{sorted.keys, sorted.places, static_cast<std::uint32_t>(lookups),
                                         static_cast<std::uint32_t>(apart ? bags.samples() : lookups),
                                         derives_bags, options.one_tier, rule.row_bits, bags, bag_at.data(),
-                                        reinterpret_cast<std::uint64_t*>(zeros.data() + words_of_sizes),
+                                        RowSums(zeros.data() + words_of_sizes, most_tiles(lookups)),
                                         row_of.data(), begin.data(), bag_of.data(),
                                         options.ordinals ? ordinals.data() : nullptr, lists});
     index.bags = {derives_bags ? bag_of.data() : sorted.places, lookups};

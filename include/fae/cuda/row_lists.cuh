@@ -20,6 +20,7 @@
 #include "fae/cuda/lanes.cuh"
 #include "fae/cuda/launch.cuh"
 #include "fae/cuda/stream.hpp"
+#include "fae/cuda/tile_sums.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -109,43 +110,12 @@ struct WorkLists {
     }
 };
 
-/// What a tile has found so far, and how far that reaches: one word, so that it is read whole.
-inline constexpr std::uint64_t own_rows = std::uint64_t{1} << 32;  ///< the tile's own rows
-inline constexpr std::uint64_t all_rows = std::uint64_t{2} << 32;  ///< those of all tiles up to it
-
-/// The rows of all tiles before this one. By one whole warp; tiles start in order, so those before it end.
-/// All tiles of a batch may be there at once, so many are looked at together.
-__device__ inline std::uint32_t rows_before(volatile std::uint64_t* found, std::uint32_t tile) {
-    constexpr unsigned at_once = 4;  // tiles a lane
-    const unsigned lane = threadIdx.x % warp_size;
-    std::uint32_t sum = 0;
-    for (std::int64_t last = static_cast<std::int64_t>(tile) - 1; last >= 0; last -= warp_size * at_once) {
-        std::uint64_t word[at_once];
-        bool known = false;
-        do {
-            known = true;
-#pragma unroll
-            for (unsigned i = 0; i < at_once; ++i) {
-                const std::int64_t at = last - i * warp_size - lane;
-                word[i] = at >= 0 ? std::uint64_t{found[at]} : std::uint64_t{all_rows};
-            }
-#pragma unroll
-            for (unsigned i = 0; i < at_once; ++i) known = known && word[i] >= own_rows;
-        } while (!__all_sync(all_lanes, known));
-#pragma unroll
-        for (unsigned i = 0; i < at_once; ++i) {
-            const unsigned whole = __ballot_sync(all_lanes, word[i] >= all_rows);
-            const unsigned until =
-                whole == 0 ? warp_size - 1 : static_cast<unsigned>(__ffs(static_cast<int>(whole))) - 1;
-            sum += __reduce_add_sync(all_lanes, lane <= until ? static_cast<std::uint32_t>(word[i]) : 0u);
-            if (whole != 0) return sum;
-        }
-    }
-    return sum;
-}
+/// What tiles know of their rows.
+using RowSums = TileSums<1, warp_size>;
 
 /// The first position in [low, high) whose key is not below (`above`: is above) `key`; by one whole warp.
-/// Most rows are short, so the keys at the near end are looked at first.
+/// Most rows are short, so the near end is looked at first, ever further apart, then what is left in equal
+/// parts.
 template <bool above, class Key>
 __device__ std::uint32_t search_keys(const Key* keys, std::uint32_t low, std::uint32_t high, Key key) {
     const unsigned lane = threadIdx.x % warp_size;
@@ -153,22 +123,48 @@ __device__ std::uint32_t search_keys(const Key* keys, std::uint32_t low, std::ui
     const auto first_of = [](unsigned lanes) {
         return static_cast<unsigned>(__ffs(static_cast<int>(lanes))) - 1;
     };
+    // The first 32 one by one, and beside them the one that is 32, 64, 128, ... away, while there are any.
+    const std::uint32_t size = high > low ? high - low : 0;
+    const std::uint64_t far = std::uint64_t{warp_size} << lane;
     if constexpr (above) {
-        const unsigned rights = __ballot_sync(all_lanes, low + lane >= high || right_of(low + lane));
-        if (rights != 0) return min(low + first_of(rights), high);
-        low += warp_size;
-    } else if (high - low > warp_size) {
-        const unsigned lefts = __ballot_sync(all_lanes, !right_of(high - 1 - lane));
-        if (lefts != 0) return high - first_of(lefts);
-        high -= warp_size;
+        const bool near_right = lane >= size || right_of(low + lane);
+        const bool far_right = far >= size || right_of(low + static_cast<std::uint32_t>(far));
+        const unsigned near = __ballot_sync(all_lanes, near_right);
+        const unsigned beyond = first_of(__ballot_sync(all_lanes, far_right));
+        if (near != 0) return min(low + first_of(near), high);
+        const std::uint64_t most = std::uint64_t{warp_size} << beyond;
+        const std::uint32_t from = low;
+        low = beyond == 0 ? from + warp_size : from + (warp_size << (beyond - 1)) + 1;
+        high = most >= size ? high : from + static_cast<std::uint32_t>(most);
+    } else {
+        const bool near_left = lane < size && !right_of(high - 1 - lane);
+        const bool far_left = far >= size || !right_of(high - 1 - static_cast<std::uint32_t>(far));
+        const unsigned near = __ballot_sync(all_lanes, near_left);
+        const unsigned beyond = first_of(__ballot_sync(all_lanes, far_left));
+        if (near != 0) return high - first_of(near);
+        if (size <= warp_size) return low;
+        const std::uint64_t most = std::uint64_t{warp_size} << beyond;
+        const std::uint32_t end = high;
+        high = beyond == 0 ? end - warp_size : end - 1 - (warp_size << (beyond - 1));
+        low = most >= size ? low : end - static_cast<std::uint32_t>(most);
     }
+    constexpr unsigned probes = 4;  // of a lane, on their way together
     while (low < high) {
-        const std::uint32_t step = (high - low + warp_size - 1) / warp_size;
-        const std::uint32_t at = low + lane * step;
-        const unsigned rights = __ballot_sync(all_lanes, at >= high || right_of(at));
-        const unsigned first = rights == 0 ? warp_size : first_of(rights);
+        const std::uint32_t step = (high - low + probes * warp_size - 1) / (probes * warp_size);
+        bool right[probes];
+#pragma unroll
+        for (unsigned i = 0; i < probes; ++i) {
+            const std::uint64_t at = low + std::uint64_t{i * warp_size + lane} * step;
+            right[i] = at >= high || right_of(static_cast<std::uint32_t>(at));
+        }
+        unsigned first = probes * warp_size;
+#pragma unroll
+        for (unsigned i = probes; i-- != 0;) {
+            const unsigned rights = __ballot_sync(all_lanes, right[i]);
+            if (rights != 0) first = i * warp_size + first_of(rights);
+        }
         if (first == 0) return low;
-        high = min(low + first * step, high);
+        high = static_cast<std::uint32_t>(min(low + std::uint64_t{first} * step, std::uint64_t{high}));
         low = low + (first - 1) * step + 1;
     }
     return low;
@@ -186,7 +182,7 @@ struct ListJob {
     unsigned row_bits;  ///< of a key, below the tier's
     Bags<Index> batch;
     const std::uint32_t* bag_at;  ///< [lookups] of each position, where bags are jagged
-    volatile std::uint64_t* found;
+    RowSums sums;                 ///< zeroed
     Index* rows;
     std::uint32_t* begin;
     std::uint32_t* bags;      ///< written if `by_position`
@@ -194,7 +190,8 @@ struct ListJob {
     WorkLists lists;
 };
 
-inline constexpr unsigned list_threads = 256;
+inline constexpr unsigned key_threads = 256;  ///< of a block: those that hold its keys
+inline constexpr unsigned list_threads = key_threads + 2 * warp_size;  ///< and two warps that search
 
 /// The class of a short row.
 __device__ inline unsigned size_class(std::uint32_t size) {
@@ -229,14 +226,19 @@ struct LongRow {
 };
 
 /// Makes rows, beginnings and lists from sorted keys.
-/// @par Launch a block per tile of list_threads * Items keys; tiles tell one another of their rows
+/// @par Launch a block of list_threads per tile of key_threads * Items keys; tiles tell one another of their
+/// rows
 template <unsigned Items, class Key, IndexType Index>
-__global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> job) {
-    constexpr std::uint32_t tile_keys = list_threads * Items;
+__global__ void __launch_bounds__(list_threads, 4)
+    make_lists(const __grid_constant__ ListJob<Key, Index> job) {
+    constexpr std::uint32_t tile_keys = key_threads * Items;
     constexpr unsigned lists = size_classes + 3;     // then blocks, spans, towers
-    __shared__ Key keys[tile_keys + 2];              // the tile's, from 1 on, and one on either side
-    __shared__ std::uint32_t starts[tile_keys + 2];  // of the row that came in, the tile's own, the end
-    __shared__ std::uint32_t warp_rows[list_threads / warp_size];
+    __shared__ Key keys[tile_keys + 1];              // of the row that came in, then of the tile's own rows
+    __shared__ std::uint32_t starts[tile_keys + 1];  // of the same rows
+    __shared__ unsigned heads[key_threads / warp_size * Items];  // of 32 keys each, which begin a row
+    __shared__ std::uint32_t warp_rows[key_threads / warp_size];
+    __shared__ std::uint32_t shared_end;  // of the last row
+    __shared__ bool shared_came_in;
     __shared__ std::uint32_t shared_before;
     __shared__ std::uint32_t counts[lists];  // of a list's entries here, then where the next one goes
 
@@ -244,112 +246,121 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
     const std::uint32_t tile = blockIdx.x;
     const std::uint32_t first = tile * tile_keys;
     const std::uint32_t count = min(job.lookups - first, tile_keys);
+    const std::uint32_t end = first + count;
     const unsigned thread = threadIdx.x;
     const unsigned lane = thread % warp_size;
     const unsigned warp = thread / warp_size;
-    {
-        Key key[Items];
+    const unsigned lanes_to_here = ~0u >> (warp_size - 1 - lane);
+    const std::uint32_t base = first + warp * Items * warp_size;  // of the warp's keys, lane after lane
+    Key key[Items];
+    if (thread < key_threads) {
+        // Which keys begin a row.
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
-            const std::uint32_t i = k * list_threads + thread;
-            if (i < count) key[k] = job.keys[first + i];
+            const std::uint32_t i = base + k * warp_size + lane;
+            key[k] = i < end ? job.keys[i] : Key{0};
         }
-        if (thread == 0 && first != 0) keys[0] = job.keys[first - 1];
-        if (thread == 1 && first + count < job.lookups) keys[count + 1] = job.keys[first + count];
-#pragma unroll
-        for (unsigned k = 0; k < Items; ++k) {
-            const std::uint32_t i = k * list_threads + thread;
-            if (i < count) keys[i + 1] = key[k];
-        }
+        Key left = base != 0 && base < end ? job.keys[base - 1] : Key{0};  // of the warp's first key
         if (thread < lists) counts[thread] = 0;
-    }
-    __syncthreads();
-
-    // Which keys begin a row, and how many do so before this thread's.
-    unsigned heads = 0;
+        std::uint32_t rows_in_warp = 0;
 #pragma unroll
-    for (unsigned k = 0; k < Items; ++k) {
-        const std::uint32_t i = thread * Items + k;
-        const bool head = i < count && (first + i == 0 || keys[i + 1] != keys[i]);
-        heads |= head ? 1u << k : 0u;
+        for (unsigned k = 0; k < Items; ++k) {
+            const std::uint32_t i = base + k * warp_size + lane;
+            const Key before = __shfl_up_sync(all_lanes, key[k], 1);
+            const bool head = i < end && (i == 0 || key[k] != (lane == 0 ? left : before));
+            left = __shfl_sync(all_lanes, key[k], warp_size - 1);
+            const unsigned of_lanes = __ballot_sync(all_lanes, head);
+            if (lane == 0) heads[warp * Items + k] = of_lanes;
+            rows_in_warp += static_cast<std::uint32_t>(__popc(of_lanes));
+        }
+        if (lane == 0) warp_rows[warp] = rows_in_warp;
+    } else if (warp == key_threads / warp_size) {
+        // Where the row that comes in begins,
+        const Key first_key = job.keys[first];
+        const bool came_in = first != 0 && job.keys[first - 1] == first_key;
+        const std::uint32_t low = first / job.segment * job.segment;
+        const std::uint32_t begin = came_in ? search_keys<false>(job.keys, low, first, first_key) : first;
+        if (lane == 0) {
+            shared_came_in = came_in;
+            starts[0] = begin;
+        }
+    } else {
+        // and where the last one ends.
+        const std::uint32_t last = end - 1;
+        const Key last_key = job.keys[last];
+        const bool goes_on = end < job.lookups && job.keys[end] == last_key;
+        const std::uint32_t high = min(last / job.segment * job.segment + job.segment, job.lookups);
+        const std::uint32_t found = goes_on ? search_keys<true>(job.keys, last + 2, high, last_key) : end;
+        if (lane == 0) shared_end = found;
     }
-    auto rows_in_warp = static_cast<std::uint32_t>(__popc(heads));
-    for (unsigned step = 1; step < warp_size; step *= 2) {
-        const std::uint32_t other = __shfl_up_sync(all_lanes, rows_in_warp, step);
-        if (lane >= step) rows_in_warp += other;
-    }
-    if (lane == warp_size - 1) warp_rows[warp] = rows_in_warp;
     __syncthreads();
-    std::uint32_t row = rows_in_warp - static_cast<std::uint32_t>(__popc(heads));
-    std::uint32_t own = 0;
-    for (unsigned w = 0; w < list_threads / warp_size; ++w) {
+    std::uint32_t row = 0;  // how many keys begin one before this warp's
+    std::uint32_t own = 0;  // in the tile
+#pragma unroll
+    for (unsigned w = 0; w < key_threads / warp_size; ++w) {
         if (w < warp) row += warp_rows[w];
         own += warp_rows[w];
     }
-    if (thread == 0) job.found[tile] = (tile == 0 ? all_rows : own_rows) | own;
-    {
+    if (thread == 0) job.sums.put(tile, 0, own);
+    if (thread < key_threads) {
         std::uint32_t r = row;
 #pragma unroll
         for (unsigned k = 0; k < Items; ++k) {
-            if ((heads >> k & 1u) != 0) starts[++r] = first + thread * Items + k;
+            const unsigned of_lanes = heads[warp * Items + k];
+            if ((of_lanes >> lane & 1u) != 0) {
+                const std::uint32_t at = r + static_cast<std::uint32_t>(__popc(of_lanes & lanes_to_here));
+                starts[at] = base + k * warp_size + lane;
+                keys[at] = key[k];
+            }
+            r += static_cast<std::uint32_t>(__popc(of_lanes));
         }
-    }
-    // Two warps look outside the tile: where the row that came in begins, and where the last one ends.
-    const std::uint32_t end = first + count;
-    const bool came_in = first != 0 && keys[1] == keys[0];
-    const bool goes_on = end < job.lookups && keys[count + 1] == keys[count];
-    if (warp == 1) {
-        const std::uint32_t low = first / job.segment * job.segment;
-        const std::uint32_t begin = came_in ? search_keys<false>(job.keys, low, first, keys[1]) : first;
-        if (lane == 0) starts[0] = begin;
-    } else if (warp == 2) {
-        const std::uint32_t last = end - 1;
-        const std::uint32_t high = min(last / job.segment * job.segment + job.segment, job.lookups);
-        const std::uint32_t found = goes_on ? search_keys<true>(job.keys, last + 2, high, keys[count]) : end;
-        if (lane == 0) starts[own + 1] = found;
     }
     __syncthreads();
+    const std::uint32_t end_of_last = shared_end;
+    const auto end_of = [&](std::uint32_t r) { return r == own ? end_of_last : starts[r + 1]; };
 
-    // Twice over the tile's rows, a lane a row: to count what is added to each list, then to add it.
-    const auto for_rows = [&](auto&& short_row, auto&& long_row) {
-        for (std::uint32_t base = 1 + warp * warp_size; base <= own; base += list_threads) {
-            const std::uint32_t r = base + lane;
-            const std::uint32_t begin = r <= own ? starts[r] : 0;
-            const std::uint32_t size = r <= own ? starts[r + 1] - begin : 0;
-            short_row(r, begin, size);
-            if (size > short_terms) long_row(r, LongRow(begin, begin + size, first, end));
-        }
-        if (came_in && thread == list_threads - 1 && starts[1] - starts[0] > short_terms) {
-            long_row(0, LongRow(starts[0], starts[1], first, end));
+    // Twice over the tile's rows, a lane a row: to count what is added to each list, then to add it. The row
+    // that came in adds no more than blocks and spans.
+    const auto for_rows = [&](auto&& rows_of_lanes) {
+        for (std::uint32_t from = warp * warp_size; from <= own; from += list_threads) {
+            const std::uint32_t r = from + lane;
+            const bool there = r <= own && (r != 0 || shared_came_in);
+            const std::uint32_t begin = there ? starts[r] : 0;
+            rows_of_lanes(r, begin, there ? end_of(r) - begin : 0);
         }
     };
-    const auto of_class = [](unsigned size_class_of, std::uint32_t size) {
-        return __ballot_sync(all_lanes,
-                             size != 0 && size <= short_terms && size_class(size) == size_class_of);
-    };
-    for_rows(
-        [&](std::uint32_t, std::uint32_t, std::uint32_t size) {
+    // How many short rows of class `lane` the warp's lanes have; in rows[c], which lanes have one of class c.
+    const auto count_classes = [&](std::uint32_t r, std::uint32_t size, unsigned(&rows)[size_classes]) {
+        unsigned of_class = 0;
 #pragma unroll
-            for (unsigned c = 0; c < size_classes; ++c) {
-                const unsigned rows = of_class(c, size);
-                if (lane == c && rows != 0) atomicAdd(&counts[c], static_cast<unsigned>(__popc(rows)));
-            }
-        },
-        [&](std::uint32_t, const LongRow& of) {
+        for (unsigned c = 0; c < size_classes; ++c) {
+            rows[c] =
+                __ballot_sync(all_lanes, r != 0 && size != 0 && size <= short_terms && size_class(size) == c);
+            if (lane == c) of_class = rows[c];
+        }
+        return static_cast<std::uint32_t>(__popc(of_class));
+    };
+    for_rows([&](std::uint32_t r, std::uint32_t begin, std::uint32_t size) {
+        unsigned rows[size_classes];
+        const std::uint32_t of_class = count_classes(r, size, rows);
+        if (of_class != 0) atomicAdd(&counts[lane], of_class);
+        if (size > short_terms) {
+            const LongRow of(begin, begin + size, first, end);
             atomicAdd(&counts[size_classes], of.blocks);
             if (of.spans != 0) atomicAdd(&counts[size_classes + 1], of.spans);
             if (of.tower) atomicAdd(&counts[size_classes + 2], 1u);
-        });
+        }
+    });
     __syncthreads();
-    // One warp makes room in the lists, while another looks for the rows before: those tiles have had time.
+    // One warp makes room in the lists, while another adds up the rows before: those tiles have had time.
     if (warp == 1 && lane < lists) {
         std::uint32_t* const size = lane < size_classes ? &job.lists.sizes->shorts[lane]
                                                         : &job.lists.sizes->blocks + (lane - size_classes);
         counts[lane] = counts[lane] == 0 ? 0 : atomicAdd(size, counts[lane]);
     } else if (warp == 0) {
-        const std::uint32_t rows = rows_before(job.found, tile);
+        const std::uint32_t rows = job.sums.before_by_warp(tile, 0);
         if (lane == 0) {
-            if (tile != 0) job.found[tile] = all_rows | (rows + own);
+            job.sums.pass_on(tile, 0, rows);
             shared_before = rows;
             if (end == job.lookups) {
                 job.lists.sizes->rows = rows + own;
@@ -360,64 +371,82 @@ __global__ void __launch_bounds__(list_threads) make_lists(ListJob<Key, Index> j
     __syncthreads();
     const std::uint32_t before = shared_before;
     const Index tier = job.one_tier ? job.batch.values()[0] & fast_bit<Index> : Index{0};
-    for_rows(
-        [&](std::uint32_t r, std::uint32_t begin, std::uint32_t size) {
-            const std::uint32_t number = before + r - 1;  // of the row, in the batch
-            if (size != 0) {
-                const Key key = keys[begin - first + 1];
-                Index located = static_cast<Index>(key);
-                if (!job.one_tier && (key >> job.row_bits) != 0) {
-                    located = static_cast<Index>(key ^ (Key{1} << job.row_bits)) | fast_bit<Index>;
-                }
-                job.rows[number] = located | tier;
-                job.begin[number] = begin;
+    for_rows([&](std::uint32_t r, std::uint32_t begin, std::uint32_t size) {
+        const std::uint32_t number = before + r - 1;  // of the row, in the batch
+        if (r != 0 && size != 0) {
+            const Key key = keys[r];
+            Index located = static_cast<Index>(key);
+            if (!job.one_tier && (key >> job.row_bits) != 0) {
+                located = static_cast<Index>(key ^ (Key{1} << job.row_bits)) | fast_bit<Index>;
             }
+            job.rows[number] = located | tier;
+            job.begin[number] = begin;
+        }
+        unsigned rows[size_classes];
+        const std::uint32_t of_class = count_classes(r, size, rows);
+        std::uint32_t room = 0;
+        if (of_class != 0) room = atomicAdd(&counts[lane], of_class);
 #pragma unroll
-            for (unsigned c = 0; c < size_classes; ++c) {
-                const unsigned rows = of_class(c, size);
-                std::uint32_t to = 0;
-                if (lane == 0 && rows != 0) to = atomicAdd(&counts[c], static_cast<unsigned>(__popc(rows)));
-                to = __shfl_sync(all_lanes, to, 0);
-                if ((rows >> lane & 1u) != 0) {
-                    job.lists.shorts[c][to + static_cast<unsigned>(__popc(rows & ((1u << lane) - 1)))] = {
-                        number, begin | (size - 1) << (32 - size_bits)};
-                }
+        for (unsigned c = 0; c < size_classes; ++c) {
+            const std::uint32_t to = __shfl_sync(all_lanes, room, static_cast<int>(c));
+            if ((rows[c] >> lane & 1u) != 0) {
+                job.lists.shorts[c][to + static_cast<unsigned>(__popc(rows[c] & lanes_to_here)) - 1] =
+                    ShortEntry{number, begin | (size - 1) << (32 - size_bits)};
             }
-        },
-        [&](std::uint32_t r, const LongRow& of) {
-            std::uint32_t to = atomicAdd(&counts[size_classes], of.blocks);
-            for (std::uint32_t b = of.first_block; b < of.first_block + of.blocks; ++b) {
-                const std::uint32_t at = b * block_terms;
-                job.lists.blocks[to++] = {before + r - 1, of.begin + at, min(of.size - at, block_terms),
-                                          of.size > block_terms ? block_place(of.begin, b) : no_place};
-            }
-            if (of.spans != 0) to = atomicAdd(&counts[size_classes + 1], of.spans);
+        }
+        const bool is_long = size > short_terms;
+        if (!__any_sync(all_lanes, is_long)) return;
+        constexpr unsigned few_blocks = 4;  // of a row, which its lane writes by itself
+        const auto put_block = [&](std::uint32_t to, std::uint32_t of_row, const LongRow& of, unsigned i) {
+            const std::uint32_t at = (of.first_block + i) * block_terms;
+            job.lists.blocks[to + i] =
+                SumEntry{of_row, of.begin + at, min(of.size - at, block_terms),
+                         of.size > block_terms ? block_place(of.begin, of.first_block + i) : no_place};
+        };
+        std::uint32_t blocks = 0;
+        std::uint32_t to = 0;
+        if (is_long) {
+            const LongRow of(begin, begin + size, first, end);
+            blocks = of.blocks;
+            to = atomicAdd(&counts[size_classes], blocks);
+            for (unsigned i = 0; i < blocks && blocks <= few_blocks; ++i) put_block(to, number, of, i);
+            std::uint32_t span = of.spans == 0 ? 0 : atomicAdd(&counts[size_classes + 1], of.spans);
             for (std::uint32_t p = of.first_span; p < of.first_span + of.spans; ++p) {
                 const std::uint32_t terms = min(of.size - p * span_terms, span_terms);
-                job.lists.spans[to++] = {before + r - 1, block_place(of.begin, p * block_terms),
-                                         (terms + block_terms - 1) / block_terms,
-                                         of.size > span_terms ? span_place(of.begin, p) : no_place};
+                job.lists.spans[span++] = SumEntry{number, block_place(of.begin, p * block_terms),
+                                                   (terms + block_terms - 1) / block_terms,
+                                                   of.size > span_terms ? span_place(of.begin, p) : no_place};
             }
             if (of.tower) {
-                job.lists.towers[atomicAdd(&counts[size_classes + 2], 1u)] = {
-                    before + r - 1, span_place(of.begin, 0), (of.size + span_terms - 1) / span_terms,
-                    no_place};
+                job.lists.towers[atomicAdd(&counts[size_classes + 2], 1u)] = SumEntry{
+                    number, span_place(of.begin, 0), (of.size + span_terms - 1) / span_terms, no_place};
             }
-        });
-    if (job.by_position || job.ordinals != nullptr) {
-        std::uint32_t r = row;
-#pragma unroll
-        for (unsigned k = 0; k < Items; ++k) {
-            const std::uint32_t i = first + thread * Items + k;
-            r += heads >> k & 1u;
-            if (i >= first + count) break;
-            const std::uint32_t place = job.places[i];
-            if (job.by_position) {
-                job.bags[i] = job.batch.is_fixed() ? place / static_cast<std::uint32_t>(job.batch.bag_size())
-                                                   : job.bag_at[place];
-            }
-            if (job.ordinals != nullptr) job.ordinals[place] = before + r - 1;
         }
+        unsigned left = __ballot_sync(all_lanes, blocks > few_blocks);
+        for (; left != 0; left &= left - 1) {  // by the whole warp
+            const int of_lane = __ffs(static_cast<int>(left)) - 1;
+            const std::uint32_t at = __shfl_sync(all_lanes, begin, of_lane);
+            const LongRow of(at, at + __shfl_sync(all_lanes, size, of_lane), first, end);
+            const std::uint32_t row_number = __shfl_sync(all_lanes, number, of_lane);
+            const std::uint32_t row_to = __shfl_sync(all_lanes, to, of_lane);
+            for (unsigned i = lane; i < of.blocks; i += warp_size) put_block(row_to, row_number, of, i);
+        }
+    });
+    if (thread >= key_threads || !(job.by_position || job.ordinals != nullptr)) return;
+    std::uint32_t r = before + row;
+#pragma unroll
+    for (unsigned k = 0; k < Items; ++k) {
+        const std::uint32_t i = base + k * warp_size + lane;
+        const unsigned of_lanes = heads[warp * Items + k];
+        const std::uint32_t number = r + static_cast<std::uint32_t>(__popc(of_lanes & lanes_to_here)) - 1;
+        r += static_cast<std::uint32_t>(__popc(of_lanes));
+        if (i >= end) break;
+        const std::uint32_t place = job.places[i];
+        if (job.by_position) {
+            job.bags[i] = job.batch.is_fixed() ? place / static_cast<std::uint32_t>(job.batch.bag_size())
+                                               : job.bag_at[place];
+        }
+        if (job.ordinals != nullptr) job.ordinals[place] = number;
     }
 }
 
@@ -426,19 +455,19 @@ template <class Key, IndexType Index>
 void queue_lists(On on, const ListJob<Key, Index>& job) {
     const auto launch = [&](auto items) {
         constexpr unsigned of_thread = decltype(items)::value;
-        const std::uint32_t tiles = ceil_div<std::uint32_t>(job.lookups, list_threads * of_thread);
+        const std::uint32_t tiles = ceil_div<std::uint32_t>(job.lookups, key_threads * of_thread);
         launch_behind(on, "launch of make_lists", make_lists<of_thread, Key, Index>, tiles, list_threads, 0,
                       job);
     };
     if (job.lookups < (1u << 19)) {
         launch(std::integral_constant<unsigned, 4>{});
     } else {
-        launch(std::integral_constant<unsigned, 12>{});
+        launch(std::integral_constant<unsigned, 13>{});
     }
 }
 /// The most tiles of a batch.
 [[nodiscard]] constexpr std::size_t most_tiles(std::size_t lookups) {
-    return lookups / (list_threads * 4) + 1;
+    return lookups / (key_threads * 4) + 1;
 }
 
 }  // namespace fae::inline FAE_ABI::cuda::detail

@@ -5,9 +5,15 @@
 //
 // A sink is told of a row before its gradient is summed, so that the row is on its way meanwhile:
 //
-//   auto ready = sink.template begin<Lanes>(row, column, active);     // loads; begin<Lanes, true>: a row
-//   ...                                                               // that few contributions touch
+//   auto ready = sink.template begin<Lanes>(row, column, active);     // loads
+//   ...
 //   sink.template finish<Lanes>(ready, sum, active);                  // stores; the whole warp calls it
+//
+// begin in two steps, for several rows to be looked for before the first is there; <Lanes, true>: of rows
+// that few contributions touch:
+//
+//   const auto found = sink.find(row);
+//   auto ready = sink.template begin_found<Lanes, true>(found, column, active);
 #pragma once
 
 #include <cstddef>
@@ -45,6 +51,7 @@ __device__ void put(const Vector& value, T* to) {
 template <class T>
 struct StoreSink {
     static constexpr bool needs_whole_rows = false;
+    static constexpr bool has_state = false;
     T* gradients;
     std::size_t dim;
 
@@ -53,9 +60,15 @@ struct StoreSink {
     struct Ready {
         T* to;
     };
+    using Found = std::uint32_t;
+    [[nodiscard]] __device__ Found find(std::uint32_t row) const { return row; }
     template <class Lanes, bool Once = false>
-    __device__ Ready<Lanes> begin(std::uint32_t row, unsigned column, bool) const {
+    __device__ Ready<Lanes> begin_found(Found row, unsigned column, bool) const {
         return {gradients + std::size_t{row} * dim + column};
+    }
+    template <class Lanes>
+    __device__ Ready<Lanes> begin(std::uint32_t row, unsigned column, bool active) const {
+        return begin_found<Lanes>(row, column, active);
     }
     template <class Lanes, bool Once = false>
     __device__ void finish(const Ready<Lanes>& ready, const typename Lanes::Vector& sum, bool active) const {
@@ -146,11 +159,18 @@ struct UpdateSink {
         T rate;
     };
 
-    template <class Lanes, bool Once = false>
+    using Found = Index;
+    [[nodiscard]] __device__ Found find(std::uint32_t row) const {
+        return rows == nullptr ? static_cast<Index>(fast_bit<Index> | row) : rows[row];
+    }
+    template <class Lanes>
     __device__ Ready<Lanes> begin(std::uint32_t row, unsigned column, bool active) const {
+        return begin_found<Lanes>(active ? find(row) : Index{0}, column, active);
+    }
+    template <class Lanes, bool Once = false>
+    __device__ Ready<Lanes> begin_found(Found located, unsigned column, bool active) const {
         Ready<Lanes> ready{};
         if (!active) return ready;
-        const Index located = rows == nullptr ? static_cast<Index>(fast_bit<Index> | row) : rows[row];
         const DeviceView<T> view = source.view_of(located);
         ready.weights = view.weights_of(position_of(located)) + column;
         ready.w = get<Once, typename Lanes::Vector>(ready.weights);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "fae/core/bags.hpp"
 #include "fae/core/config.hpp"
@@ -112,6 +113,7 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
     Vector term[Items][Most];
     T weight[Items][Most];
     std::uint32_t bag[Items][Most];
+    typename Sink::Found found[Items];
     typename Sink::template Ready<Lanes> ready[Items];
 #pragma unroll
     for (unsigned i = 0; i < Items; ++i) {
@@ -129,7 +131,12 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
             bag[i][u] = job.of.bags[at];
             if constexpr (Weighted) weight[i][u] = static_cast<T>(job.of.weights[job.of.positions[at]]);
         }
-        ready[i] = job.sink.template begin<Lanes, true>(entry[i].row, column[i], active[i]);
+        found[i] = active[i] ? job.sink.find(entry[i].row) : typename Sink::Found{0};
+    }
+    // All rows of this thread have been looked for before it waits for the first.
+#pragma unroll
+    for (unsigned i = 0; i < Items; ++i) {
+        ready[i] = job.sink.template begin_found<Lanes, true>(found[i], column[i], active[i]);
     }
 #pragma unroll
     for (unsigned i = 0; i < Items; ++i) {
@@ -216,24 +223,23 @@ __global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
 /// Sums rows of 1 to 4 contributions. What it reads is there before the kernels that it may be launched
 /// behind begin, so it waits for them only at its end.
 /// @par Launch any grid of sum_threads threads; a group of lanes takes one row, or a few, (in one slice of
-/// columns) of one class
-template <class Lanes, bool Weighted, class T, class Sink>
-__global__ void __launch_bounds__(sum_threads, sum_blocks_a_multiprocessor)
-    sum_short_rows(const SumJob<T, Sink> job) {
+/// columns) of one class: `Ones` rows of one contribution, for which `blocks_at_once` leave registers
+template <class Lanes, bool Weighted, unsigned Ones, unsigned blocks_at_once, class T, class Sink>
+__global__ void __launch_bounds__(sum_threads, blocks_at_once) sum_short_rows(const SumJob<T, Sink> job) {
     if (job.sink.stopped()) return wait_for_previous();
     const std::uint32_t fours = job.lists.sizes->shorts[2];
     const std::uint32_t twos = job.lists.sizes->shorts[1];
     const std::uint32_t ones = job.lists.sizes->shorts[0];
     const std::uint32_t end_of_fours = tasks_of<Lanes>(job, fours, 1);
     const std::uint32_t end_of_twos = end_of_fours + tasks_of<Lanes>(job, twos, 2);
-    const std::uint32_t end = end_of_twos + tasks_of<Lanes>(job, ones, 2);
+    const std::uint32_t end = end_of_twos + tasks_of<Lanes>(job, ones, Ones);
     for (std::uint32_t task = warp_of_grid(); task < end; task += warps_of_grid()) {
         if (task < end_of_fours) {
             sum_shorts<4, 1, Lanes, Weighted>(job, job.lists.shorts[2], fours, task);
         } else if (task < end_of_twos) {
             sum_shorts<2, 2, Lanes, Weighted>(job, job.lists.shorts[1], twos, task - end_of_fours);
         } else {
-            sum_shorts<1, 2, Lanes, Weighted>(job, job.lists.shorts[0], ones, task - end_of_twos);
+            sum_shorts<1, Ones, Lanes, Weighted>(job, job.lists.shorts[0], ones, task - end_of_twos);
         }
     }
     wait_for_previous();
@@ -430,8 +436,16 @@ void queue_sums(On on, const RowIndex<Index>& index, const Bags<Index>& bags, Po
     }
     with_lanes<T, whole ? Deal::whole_rows : Deal::packs>(dim, packs, [&]<class Lanes>(Lanes) {
         job.slices = Lanes::slices(dim);
-        const auto kernel =
-            weighted ? sum_short_rows<Lanes, true, T, Sink> : sum_short_rows<Lanes, false, T, Sink>;
+        const auto kernel_of = [&]<unsigned Ones, unsigned blocks_at_once>(
+                                   std::integer_sequence<unsigned, Ones, blocks_at_once>) {
+            return weighted ? sum_short_rows<Lanes, true, Ones, blocks_at_once, T, Sink>
+                            : sum_short_rows<Lanes, false, Ones, blocks_at_once, T, Sink>;
+        };
+        auto kernel = kernel_of(std::integer_sequence<unsigned, 2, sum_blocks_a_multiprocessor>{});
+        if constexpr (Lanes::pack > 1 && Lanes::width == 16 && !Sink::has_state) {
+            // Rows of several slices come from memory: more of them on their way are worth fewer warps.
+            if (job.slices > 1) kernel = kernel_of(std::integer_sequence<unsigned, 4, 5>{});
+        }
         // Side by side, a few times as many as are there at a time: the later ones take the room that the
         // long rows leave.
         const unsigned rounds = side == nullptr || lookups < small_batch ? 1 : 4;

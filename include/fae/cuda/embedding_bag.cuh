@@ -195,6 +195,34 @@ __global__ void __launch_bounds__(pool_threads, blocks_at_once)
     sum.store_once(out.row(first + own) + column);
 }
 
+/// Queues pool_staged, unless the look-ups of a block are too many. How many rows a lane has in flight, and
+/// so how many blocks there is room for, is what was fastest for rows and bags of about that size.
+template <class Lanes, bool TwoViews, class T, IndexType Index>
+bool queue_staged(On on, const DeviceRows<T>& source, const Bags<Index>& bags, bool mean, MatrixView<T> out) {
+    constexpr std::size_t bags_of_block = pool_threads / Lanes::width;
+    const std::size_t size = bags.bag_size();
+    if (bags_of_block * size > most_staged) return false;
+    const auto blocks = static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block) *
+                                              Lanes::slices(out.columns()));
+    const auto launch = [&](auto kernel) {
+        kernel<<<blocks, pool_threads, bags_of_block * size * sizeof(Index), on.stream>>>(source, bags, mean,
+                                                                                          out);
+        check_launch("pool_staged");
+        return true;
+    };
+    if constexpr (!TwoViews && Lanes::pack > 1) {
+        if constexpr (Lanes::width == 4) {
+            if (size > 16 && size <= 26) return launch(pool_staged<Lanes, 13, 3, false, T, Index>);
+        } else if constexpr (Lanes::width == 8) {
+            if (size > 32) return launch(pool_staged<Lanes, 16, 3, false, T, Index>);
+        } else {
+            if (size <= 32) return launch(pool_staged<Lanes, 4, 8, false, T, Index>);
+        }
+    }
+    constexpr unsigned at_once = Lanes::width == 8 ? 4 : 5;
+    return launch(pool_staged<Lanes, 8, at_once, TwoViews, T, Index>);
+}
+
 /// Copies the rows of bags of one row each.
 /// @par Launch a group of lanes for each copy_items bags, neighbouring groups with neighbouring bags
 inline constexpr unsigned copy_items = 4;
@@ -288,53 +316,46 @@ void forward(cuda::On on, const RowSource<T>& rows, const Bags<Index>& bags, Poo
     const impl::DeviceRows<T> source(rows, on);
     impl::look_at(on, bags.values(), impl::IndexInSource(rows), "values[");
     impl::spoil_if_reported(on, out);
-    impl::with_lanes<T, impl::Deal::packs>(
-        dim, impl::aligned_rows(rows) && impl::aligned_rows(out), [&]<class Lanes>(Lanes) {
-            const auto grid = [](std::size_t groups) {
-                constexpr std::size_t of_block = Lanes::groups * impl::pool_threads / impl::warp_size;
-                return static_cast<unsigned>(ceil_div(groups, of_block));
-            };
-            if (pooling != Pooling::weighted && bags.bag_size() == 1) {
-                impl::copy_rows<Lanes, T, Index><<<grid(ceil_div<std::size_t>(bags.size(), impl::copy_items)),
-                                                   impl::pool_threads, 0, on.stream>>>(source, bags, out);
-                return cuda::check_launch("copy_rows");
-            }
-            const unsigned slices = Lanes::slices(dim);
-            const bool mean = pooling == Pooling::mean;
-            constexpr std::size_t bags_of_block = impl::pool_threads / Lanes::width;
-            if (const std::size_t staged = bags_of_block * bags.bag_size();
-                pooling != Pooling::weighted && bags.is_fixed() && staged <= impl::most_staged) {
-                const auto blocks =
-                    static_cast<unsigned>(ceil_div<std::size_t>(bags.size(), bags_of_block) * slices);
-                const auto launch = [&](auto kernel, const impl::DeviceRows<T>& from) {
-                    kernel<<<blocks, impl::pool_threads, staged * sizeof(Index), on.stream>>>(from, bags,
-                                                                                              mean, out);
-                };
-                constexpr unsigned at_once = Lanes::width == 8 ? 4 : 5;
-                if (rows.home.size() > 1 || (rows.fast.rows != 0 && rows.home.size() == 1)) {
-                    launch(impl::pool_staged<Lanes, 8, at_once, true, T, Index>, source);
-                } else {
-                    impl::DeviceRows<T> one_view = source;
-                    if (rows.home.empty()) one_view.home = source.fast;
-                    if (Lanes::width == 16 && bags.bag_size() <= 32) {
-                        launch(impl::pool_staged<Lanes, 6, 6, false, T, Index>, one_view);
-                    } else {
-                        launch(impl::pool_staged<Lanes, 8, at_once, false, T, Index>, one_view);
-                    }
-                }
-                return cuda::check_launch("pool_staged");
-            }
-            if (pooling == Pooling::weighted) {
-                impl::pool_bags<Lanes, true, T, Index>
-                    <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
-                       impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
-            } else {
-                impl::pool_bags<Lanes, false, T, Index>
-                    <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
-                       impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
-            }
-            cuda::check_launch("pool_bags");
-        });
+    const bool aligned = impl::aligned_rows(rows) && impl::aligned_rows(out);
+    if (pooling != Pooling::weighted && bags.is_fixed() && bags.bag_size() > 1) {
+        const bool mean = pooling == Pooling::mean;
+        bool pooled = false;
+        if (rows.home.size() > 1 || (rows.fast.rows != 0 && rows.home.size() == 1)) {
+            impl::with_lanes<T, impl::Deal::packs>(dim, aligned, [&]<class Lanes>(Lanes) {
+                pooled = impl::queue_staged<Lanes, true>(on, source, bags, mean, out);
+            });
+        } else {
+            impl::DeviceRows<T> one_view = source;
+            if (rows.home.empty()) one_view.home = source.fast;
+            impl::with_lanes<T, impl::Deal::wide_slices>(dim, aligned, [&]<class Lanes>(Lanes) {
+                pooled = impl::queue_staged<Lanes, false>(on, one_view, bags, mean, out);
+            });
+        }
+        if (pooled) return;
+    }
+    impl::with_lanes<T, impl::Deal::packs>(dim, aligned, [&]<class Lanes>(Lanes) {
+        const auto grid = [](std::size_t groups) {
+            constexpr std::size_t of_block = Lanes::groups * impl::pool_threads / impl::warp_size;
+            return static_cast<unsigned>(ceil_div(groups, of_block));
+        };
+        if (pooling != Pooling::weighted && bags.bag_size() == 1) {
+            impl::copy_rows<Lanes, T, Index><<<grid(ceil_div<std::size_t>(bags.size(), impl::copy_items)),
+                                               impl::pool_threads, 0, on.stream>>>(source, bags, out);
+            return cuda::check_launch("copy_rows");
+        }
+        const unsigned slices = Lanes::slices(dim);
+        const bool mean = pooling == Pooling::mean;
+        if (pooling == Pooling::weighted) {
+            impl::pool_bags<Lanes, true, T, Index>
+                <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
+                   impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
+        } else {
+            impl::pool_bags<Lanes, false, T, Index>
+                <<<grid(ceil_div<std::size_t>(bags.size(), Lanes::groups) * Lanes::groups * slices),
+                   impl::pool_threads, 0, on.stream>>>(source, bags, mean, out, slices);
+        }
+        cuda::check_launch("pool_bags");
+    });
 }
 
 /// The gradient of each row of the batch, in the canonical order; as the host's backward, to the bit.

@@ -200,9 +200,10 @@ template <class T>
 
 /// How rows are dealt to lanes.
 enum class Deal : std::uint8_t {
-    packs,       ///< 16 bytes a lane
-    more_lanes,  ///< narrow rows 8 bytes a lane: more loads are under way where few rows have many terms
-    whole_rows,  ///< 16 bytes a lane, and rows of up to 512 bytes in one slice
+    packs,        ///< 16 bytes a lane
+    more_lanes,   ///< narrow rows 8 bytes a lane: more loads are under way where few rows have many terms
+    whole_rows,   ///< 16 bytes a lane, and rows of up to 512 bytes in one slice
+    wide_slices,  ///< 16 bytes a lane, and slices of 512 bytes where they leave no more lanes idle
 };
 
 /// Calls f with the Lanes that fit rows of `dim` columns. Wide rows are cut into slices of 256 bytes, for a
@@ -222,6 +223,9 @@ void with_lanes(std::size_t dim, bool aligned, F&& f) {
         if (packs <= 8) return f(Lanes<T, columns, 8>{});
         if constexpr (deal == Deal::whole_rows) {
             if (packs > 16 && packs <= 32) return f(Lanes<T, columns, 32>{});
+        }
+        if constexpr (deal == Deal::wide_slices) {
+            if (ceil_div<std::size_t>(packs, 16) % 2 == 0) return f(Lanes<T, columns, 32>{});
         }
         return f(Lanes<T, columns, 16>{});
     }

@@ -111,10 +111,10 @@ TEST_CASE("cuda dlrm: agrees with the CPU's model for RMC2 and RMC3, in float32 
     }
 }
 
-// Catches a layer that runs on this library's kernels in small batches and on cuBLASLt's in large ones, and
-// the bias below a head that reads the pairs themselves.
-TEST_CASE("cuda dlrm: agrees with the CPU's model in TF32 for narrow layers and batches of either kind") {
-    for (const std::size_t n : {130u, 2100u}) {
+// Catches a layer that runs on one kind of kernels in small batches and on another in large ones, or on both
+// in between, and the bias below a head that reads the pairs themselves.
+TEST_CASE("cuda dlrm: agrees with the CPU's model in TF32 for narrow layers and batches of every kind") {
+    for (const std::size_t n : {130u, 1100u, 2100u}) {
         set_side_by_side({7, 3, 32, {32}, {64, 1}}, n, OptimizerKind::sgd, true);
         set_side_by_side({5, 16, 33, {33}, {1}}, n, OptimizerKind::sgd, true);
         set_side_by_side({13, 18, 17, {120, 17}, {170, 63, 1}}, n, OptimizerKind::sgd, true);

@@ -194,6 +194,7 @@ TEST_CASE("cuda dlrm: from a loss that is not finite on, nothing is updated and 
     const cuda::On on = cuda::on(stream);
     const auto lr = to_device(on, std::vector<float>{0.1f});
     for (const auto& [precision, n] : {std::pair{cuda::Precision::tf32, std::size_t{70}},
+                                       std::pair{cuda::Precision::tf32, std::size_t{1030}},
                                        std::pair{cuda::Precision::tf32, std::size_t{2100}},
                                        std::pair{cuda::Precision::fp32, std::size_t{70}}}) {
         CAPTURE(n);

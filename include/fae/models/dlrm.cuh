@@ -440,8 +440,9 @@ class Dlrm {
         return precision_ == Precision::tf32 && n <= detail::product_batch;
     }
     /// Whether products of layers are by warp groups, which cuBLASLt does not do for data gradients in TF32,
-    /// and with the ReLU's gradient in the same kernel.
-    [[nodiscard]] bool is_wide(std::size_t n) const { return warpgroups_ && n > detail::product_batch; }
+    /// and with the ReLU's gradient in the same kernel. In small batches they leave data gradients through a
+    /// ReLU to the kernels for these.
+    [[nodiscard]] bool is_wide(std::size_t n) const { return warpgroups_ && n >= detail::warpgroup_batch; }
     /// Whether one kernel at the end computes all weight gradients, and those of biases with them. Otherwise
     /// they run on branches beside the data gradients.
     [[nodiscard]] bool sums_at_end(std::size_t n) const { return is_small(n) || is_wide(n); }

@@ -26,6 +26,9 @@
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
+/// The smallest batch for which these kernels are used: eight tiles of rows.
+inline constexpr std::size_t warpgroup_batch = 1024;
+
 /// One product: forward out = relu(x weights^T + bias); back out = x weights^T where the layer below passed
 /// its ReLU, rounded to TF32. Operands are rounded to TF32 as they are read.
 /// @shape x [n, depth]; weights [weight_rows, depth], back they are the layer's transpose; out [n, columns];

@@ -16,6 +16,7 @@
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/space.hpp"
 #include "fae/memory/buffer.hpp"
+#include "fae/models/boxed_weight_gradients.cuh"
 #include "fae/models/layer_product.cuh"
 #include "fae/models/warpgroup_product.cuh"
 #include "fae/models/weight_gradients.cuh"
@@ -187,56 +188,6 @@ TEST_CASE("cuda layer product: back is x W where the layer below was above 0, ro
     }
 }
 
-// Catches inputs that are left out or taken twice where chunks meet, layers that are mixed up, a bias that is
-// summed by no tile or by two.
-TEST_CASE("cuda weight gradients: each part is the sum over its chunk of the batch, the bias with it") {
-    const cuda::Stream stream;
-    const cuda::On on = cuda::on(stream);
-    const std::vector<Sizes> layers = {{0, 13, 200}, {0, 140, 36}, {0, 3, 1}, {0, 64, 129}};
-    for (const std::size_t n : {std::size_t{1}, std::size_t{100}, std::size_t{517}}) {
-        CAPTURE(n);
-        const detail::BatchCut cut(n, 3);
-        std::vector<Matrix> x;
-        std::vector<Matrix> gradient;
-        std::vector<std::size_t> at;
-        std::size_t size = 0;
-        for (const Sizes& layer : layers) {
-            x.emplace_back(on, n, layer.in, 11 + layer.in);
-            gradient.emplace_back(on, n, layer.out, 12 + layer.out, true);
-            at.push_back(size);
-            size += layer.out * x.back().stride + gradient.back().stride;
-        }
-        Poisoned parts(on, cut.parts() * size);
-        float* const to = parts.device.data();
-        detail::WeightJobs jobs;
-        for (std::size_t l = 0; l < layers.size(); ++l) {
-            jobs.add(gradient[l].view(), x[l].view(), to + at[l], to + at[l] + layers[l].out * x[l].stride);
-        }
-        detail::weight_gradients(on, jobs, cut, size, false);
-        const std::vector<float> got = parts.read(on);
-        for (std::size_t part = 0; part < cut.parts(); ++part) {
-            const std::size_t begin = part * cut.chunk;
-            const std::size_t end = std::min(n, begin + cut.chunk);
-            for (std::size_t l = 0; l < layers.size(); ++l) {
-                CAPTURE(l);
-                const float* const mine = got.data() + part * size + at[l];
-                for (std::size_t o = 0; o < layers[l].out; ++o) {
-                    double bias = 0;
-                    for (std::size_t s = begin; s < end; ++s) bias += gradient[l].at(s, o);
-                    check_close(mine[layers[l].out * x[l].stride + o], bias, n);
-                    for (std::size_t i = 0; i < x[l].stride; ++i) {
-                        double sum = 0;
-                        for (std::size_t s = begin; s < end; ++s) {
-                            sum += static_cast<double>(gradient[l].at(s, o)) * to_tf32(x[l].at(s, i));
-                        }
-                        check_close(mine[o * x[l].stride + i], sum, n);
-                    }
-                }
-            }
-        }
-    }
-}
-
 namespace {
 
 /// Whether there is code to test; says so where there is not.
@@ -391,4 +342,67 @@ TEST_CASE("cuda warp groups: back is x W where forward passed its ReLU, rounded"
             CHECK(wrong == 0);
         }
     }
+}
+
+namespace {
+
+/// @param rounded  what layers read is rounded beforehand: of two numbers as near, kernels may take either
+template <class Jobs>
+void check_weight_gradients(bool rounded) {
+    const cuda::Stream stream;
+    const cuda::On on = cuda::on(stream);
+    const std::vector<Sizes> layers = {{0, 13, 200}, {0, 140, 36}, {0, 3, 1}, {0, 64, 129}};
+    for (const std::size_t n : {std::size_t{1}, std::size_t{100}, std::size_t{517}}) {
+        CAPTURE(n);
+        const detail::BatchCut cut(n, 3);
+        std::vector<Matrix> x;
+        std::vector<Matrix> gradient;
+        std::vector<std::size_t> at;
+        std::size_t size = 0;
+        for (const Sizes& layer : layers) {
+            x.emplace_back(on, n, layer.in, 11 + layer.in, rounded);
+            gradient.emplace_back(on, n, layer.out, 12 + layer.out, true);
+            at.push_back(size);
+            size += layer.out * x.back().stride + gradient.back().stride;
+        }
+        Poisoned parts(on, cut.parts() * size);
+        float* const to = parts.device.data();
+        Jobs jobs;
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            jobs.add(gradient[l].view(), x[l].view(), to + at[l], to + at[l] + layers[l].out * x[l].stride);
+        }
+        detail::weight_gradients(on, jobs, cut, size, false);
+        const std::vector<float> got = parts.read(on);
+        for (std::size_t part = 0; part < cut.parts(); ++part) {
+            const std::size_t begin = part * cut.chunk;
+            const std::size_t end = std::min(n, begin + cut.chunk);
+            for (std::size_t l = 0; l < layers.size(); ++l) {
+                CAPTURE(l);
+                const float* const mine = got.data() + part * size + at[l];
+                for (std::size_t o = 0; o < layers[l].out; ++o) {
+                    double bias = 0;
+                    for (std::size_t s = begin; s < end; ++s) bias += gradient[l].at(s, o);
+                    check_close(mine[layers[l].out * x[l].stride + o], bias, n);
+                    for (std::size_t i = 0; i < x[l].stride; ++i) {
+                        double sum = 0;
+                        for (std::size_t s = begin; s < end; ++s) {
+                            sum += static_cast<double>(gradient[l].at(s, o)) * to_tf32(x[l].at(s, i));
+                        }
+                        check_close(mine[o * x[l].stride + i], sum, n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+// Catches inputs that are left out or taken twice where chunks meet, layers that are mixed up, a bias that is
+// summed by no tile or by two.
+TEST_CASE("cuda weight gradients: each part is the sum over its chunk of the batch, the bias with it") {
+    check_weight_gradients<detail::WeightJobs>(false);
+}
+TEST_CASE("cuda weight gradients from boxes: each part is the sum over its chunk of the batch") {
+    if (warpgroups()) check_weight_gradients<detail::BoxedWeightJobs>(true);
 }

@@ -35,6 +35,7 @@
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"
 #include "fae/memory/buffer.hpp"
+#include "fae/models/boxed_weight_gradients.cuh"
 #include "fae/models/dense_parameters.hpp"
 #include "fae/models/dense_update.cuh"
 #include "fae/models/dlrm_shape.hpp"
@@ -206,8 +207,8 @@ class Dlrm {
         const std::size_t last = shape_.bottom.size() - 1;
         if (sums_at_end(batch_)) {
             for (std::size_t l = last; l > 0; --l) run_data_gradient(on, l, false);
-            run_weight_gradients(on);
-            return;
+            if (is_small(batch_)) return run_weight_gradients<detail::WeightJobs>(on);
+            return run_weight_gradients<detail::BoxedWeightJobs>(on);
         }
         fork(on, sums_);
         detail::sum_columns(cuda::on(sums_), layers_[last].gradient.rows(batch_), cut(),
@@ -469,8 +470,9 @@ class Dlrm {
     }
     /// The gradients of all weights and biases, but for those of the head. Large layers first: who is late is
     /// small.
+    template <class Jobs>
     void run_weight_gradients(On on) {
-        detail::WeightJobs jobs;
+        Jobs jobs;
         bool behind = shape_.bottom.size() > 1;
         for (const std::size_t l : by_size_) {
             const detail::DeviceLayer& layer = layers_[l];

@@ -61,6 +61,7 @@ class DeviceMatrix {
 /// left as one more. Each chunk has its own place for its sums; who reads them adds them in order.
 struct BatchCut {
     static constexpr std::size_t least_chunk = 128;
+    static constexpr std::size_t chunk_step = 32;  ///< a chunk is a multiple of it, or all of the batch
     std::size_t count = 1;
     std::size_t chunk = 0;
     std::size_t rest = 0;
@@ -68,7 +69,7 @@ struct BatchCut {
     BatchCut() = default;
     /// @param most  parts that there may be
     BatchCut(std::size_t n, std::size_t most) {
-        chunk = std::min(n, std::max(least_chunk, round_up(ceil_div(n, most), std::size_t{16})));
+        chunk = std::min(n, std::max(least_chunk, round_up(ceil_div(n, most), chunk_step)));
         if (n == 0) return;
         count = n / chunk;
         rest = n % chunk;

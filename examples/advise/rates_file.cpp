@@ -8,6 +8,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "../train_dlrm/console.hpp"
@@ -56,6 +58,38 @@ ordered_json json_of(const std::vector<fae::DenseCost>& costs) {
         list.push_back(
             {{"flops_per_input", cost.flops_per_input}, {"batch", cost.batch}, {"seconds", cost.seconds}});
     }
+    return list;
+}
+
+std::vector<fae::MovingCost> moving_of(const json& device) {
+    std::vector<fae::MovingCost> costs;
+    if (!device.contains("home")) return costs;
+    for (const json& one : device.at("home")) {
+        costs.push_back({positive(one, "batch"), number(one, "rows"), positive(one, "seconds")});
+    }
+    return costs;
+}
+
+ordered_json json_of(const std::vector<fae::MovingCost>& costs) {
+    ordered_json list = ordered_json::array();
+    for (const fae::MovingCost& cost : costs) {
+        list.push_back({{"batch", cost.batch}, {"rows", cost.rows}, {"seconds", cost.seconds}});
+    }
+    return list;
+}
+
+std::vector<fae::PlanningCost> planning_of(const json& device) {
+    std::vector<fae::PlanningCost> costs;
+    if (!device.contains("planning")) return costs;
+    for (const json& one : device.at("planning"))
+        costs.push_back({number(one, "window"), number(one, "seconds_a_row")});
+    return costs;
+}
+
+ordered_json json_of(const std::vector<fae::PlanningCost>& costs) {
+    ordered_json list = ordered_json::array();
+    for (const fae::PlanningCost& cost : costs)
+        list.push_back({{"window", cost.window}, {"seconds_a_row", cost.seconds}});
     return list;
 }
 
@@ -134,6 +168,12 @@ fae::MachineRates read_rates(const std::string& path) {
             device.host_gather = positive(of, "host_gather_bytes_per_second");
             device.host_scatter = positive(of, "host_scatter_bytes_per_second");
             device.launch_seconds = number(of, "launch_seconds");
+            for (const auto& [name, rate] : {std::pair("sync_up_bytes_per_second", &device.sync_up),
+                                             std::pair("sync_down_bytes_per_second", &device.sync_down)}) {
+                if (of.contains(name)) *rate = positive(of, name);
+            }
+            device.home = moving_of(of);
+            device.planning = planning_of(of);
             device.dense = dense_of(of.at("dense"));
             if (device.dense.empty()) throw std::runtime_error("device: dense is empty");
             rates.device = device;
@@ -173,7 +213,11 @@ void write_rates(const std::string& path, const fae::MachineRates& rates) {
                          {"host_gather_bytes_per_second", device.host_gather},
                          {"host_scatter_bytes_per_second", device.host_scatter},
                          {"launch_seconds", device.launch_seconds},
-                         {"dense", json_of(device.dense)}};
+                         {"sync_up_bytes_per_second", device.sync_up},
+                         {"sync_down_bytes_per_second", device.sync_down},
+                         {"dense", json_of(device.dense)},
+                         {"home", json_of(device.home)},
+                         {"planning", json_of(device.planning)}};
     }
     fae::AtomicFile file(path);
     file.write(all.dump(1) + "\n");

@@ -186,6 +186,120 @@ TEST_CASE("forecast: beside a device look-ahead takes its longest pole, the othe
     CHECK(fast[3].bottleneck == Resource::dense);
 }
 
+// Catches: a step taken from another batch size than the nearest, not scaled, or flat where rows grow.
+TEST_CASE(
+    "moving_cost: between measured numbers of rows in proportion, beyond them as between the last two") {
+    const std::vector<fae::MovingCost> costs{
+        {1000, 400, 9e-4}, {1000, 100, 3e-4}, {1000, 200, 5e-4}, {64, 10, 1}};
+    const auto at = [&](double batch, double rows) { return fae::moving_cost(costs, batch, rows); };
+    CHECK(at(1000, 100).seconds == doctest::Approx(3e-4));
+    CHECK(at(1000, 150).seconds == doctest::Approx(4e-4));
+    CHECK(at(1000, 600).seconds == doctest::Approx(13e-4));
+    CHECK(at(1000, 50).seconds == doctest::Approx(2e-4));
+    CHECK(fae::moving_cost({{1000, 100, 1e-4}, {1000, 200, 3e-4}}, 1000, 10).seconds == 0);
+    CHECK(at(2000, 300).seconds == doctest::Approx(8e-4));
+    CHECK(at(2000, 300).rows == 300);
+    CHECK(fae::moving_cost({{1000, 100, 3e-4}}, 500, 80).seconds == doctest::Approx(1.5e-4));
+    CHECK_THROWS_AS(static_cast<void>(fae::moving_cost({}, 1, 1)), fae::ContractError);
+}
+
+// Catches: costs that are not those of the window's size, or are extended to where nothing was measured.
+TEST_CASE("planning_seconds: between measured windows in proportion, beyond them as at the nearest") {
+    const std::vector<fae::PlanningCost> costs{{3000, 3e-7}, {1000, 1e-7}};
+    CHECK(fae::planning_seconds(costs, 10) == 1e-7);
+    CHECK(fae::planning_seconds(costs, 1500) == doctest::Approx(1.5e-7));
+    CHECK(fae::planning_seconds(costs, 1e6) == 3e-7);
+    CHECK(fae::planning_seconds({}, 1) == 0);
+}
+
+// Catches: rows on the device since the batch before gathered all the same.
+TEST_CASE("AccessShape: the rows that two batches share are as many as draws by the profile give") {
+    const fae::AccessShape shape{{{10, 5000}, {200, 4000}, {3000, 1000}}, 10000};
+    fae::Philox random(5);
+    constexpr int rounds = 400;
+    std::set<std::uint64_t> before;
+    double shared = 0;
+    for (int round = 0; round <= rounds; ++round) {
+        std::set<std::uint64_t> rows;
+        for (int draw = 0; draw < 500; ++draw) {
+            const double u = random.uniform();
+            rows.insert(u < 0.5   ? random.below(10)
+                        : u < 0.9 ? 10 + random.below(200)
+                                  : 210 + random.below(3000));
+        }
+        for (const std::uint64_t row : rows) shared += before.count(row) != 0 ? 1.0 : 0.0;
+        before = std::move(rows);
+    }
+    CHECK(shape.touched_twice(0, 3210, 500, 1.0) == doctest::Approx(shared / rounds).epsilon(0.02));
+    CHECK(shape.touched_twice(0, 10, 1e9, 1.0) == doctest::Approx(10));
+    CHECK(shape.touched_twice(5, 5, 500, 1.0) == 0);
+}
+
+// Catches: measured steps that are not asked, a pole that is added where it overlaps, rows that two batches
+// share counted as moving, a hot batch that waits for rows, a planner that takes no time.
+TEST_CASE("forecast: steps and planning measured on a device take the place of bytes and bandwidths") {
+    fae::MachineRates rates = round_rates();
+    fae::DeviceRates device;
+    device.gather_bandwidth = 1e12;
+    device.link_up = device.link_down = device.host_gather = device.host_scatter = 1e12;
+    device.sync_up = 2e9;
+    device.sync_down = 1e9;
+    device.launch_seconds = 1e-5;
+    device.dense = {{1e6, 1000, 1e-4}};
+    device.home = {{1000, 0, 2e-4}, {1000, 10000, 12e-4}};
+    device.planning = {{1000, 1e-7}, {1'000'000, 1e-7}};
+    rates.device = device;
+    const auto forecast = [&](const fae::ModelShape& shape) {
+        return fae::forecast(rates, shape, two_groups(), offer_of(1000, 0.5, 0.25));
+    };
+    const auto all = forecast(round_shape());
+    const double computing = 1.1e-4 + all[2].of(Resource::device_memory);
+    CHECK(all[2].step_seconds == doctest::Approx(computing));
+
+    // 10,000 look-ups: all thousand hot rows, shared by every two batches, and nearly 5,000 others.
+    const double rows =
+        two_groups().touched(0, 1e6, 10000, 1) - two_groups().touched_twice(0, 1e6, 10000, 1) / 2;
+    CHECK(rows > 5400);
+    CHECK(rows < 5500);
+    CHECK(all[0].overlaps);
+    CHECK(all[0].bottleneck == Resource::moving);
+    CHECK(all[0].step_seconds == doctest::Approx(2e-4 + rows * 1e-7));
+
+    // Three batches of four are cold; two thirds of their look-ups are of cold rows.
+    const double cold = two_groups().touched(1000, 1e6, 10000, 2.0 / 3) + 1000 / 2.0;
+    CHECK_FALSE(all[1].overlaps);
+    CHECK(all[1].of(Resource::moving) ==
+          doctest::Approx(0.75 * (2e-4 + cold * 1e-7 - computing)).epsilon(0.01));
+    CHECK(all[1].step_seconds ==
+          doctest::Approx(computing + all[1].of(Resource::moving) + all[1].of(Resource::synchronise)));
+    // Two rounds: all thousand rows go up twice and back twice in the thousand steps.
+    CHECK(all[1].of(Resource::synchronise) ==
+          doctest::Approx(64 * (2000 / 2e9 + 2000 / 1e9) / 1000).epsilon(0.01));
+
+    // About 5,000 rows and some of the hot ones come in.
+    CHECK(all[3].overlaps);
+    CHECK(all[3].bottleneck == Resource::plan);
+    CHECK(all[3].step_seconds == all[3].of(Resource::plan));
+    CHECK(all[3].step_seconds > 5000 * 0.97e-7);
+    CHECK(all[3].step_seconds < 6000 * 1e-7);
+    for (fae::PlanningCost& cost : rates.device->planning) cost.seconds = 1e-9;
+    CHECK(forecast(round_shape())[3].step_seconds == doctest::Approx(computing));
+}
+
+// Catches: hot rows brought up anew every epoch.
+TEST_CASE("forecast: what goes up once is shared by all epochs, what segments change is not") {
+    const fae::MachineRates rates = round_rates();
+    fae::ModelShape shape = round_shape();
+    const auto synchronise = [&] {
+        return fae::forecast(rates, shape, two_groups(), offer_of(1000, 0.5, 0.25))[1].of(
+            Resource::synchronise);
+    };
+    // Each of the four segments changes all thousand rows: up once new and once changed, later twice changed.
+    CHECK(synchronise() == doctest::Approx(64 * (1000 * 3e-10 + 1000 * 1e-10 + 2000 * 2e-10) / 1000));
+    shape.epochs = 1e12;
+    CHECK(synchronise() == doctest::Approx(64 * (2000 * 1e-10 + 2000 * 2e-10) / 1000));
+}
+
 // Catches: a static placement that pays at home for inputs that are hot.
 TEST_CASE("forecast: all rows hot is as fast as all rows in slots, but for what synchronising takes") {
     fae::MachineRates rates = round_rates();

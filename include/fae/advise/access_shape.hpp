@@ -58,14 +58,30 @@ struct AccessShape {
     /// The different rows of ranks [first, end) expected among `draws` look-ups, each of which falls on those
     /// ranks with probability `hits` and, given that, on a row as often as the profile says.
     [[nodiscard]] double touched(double first, double end, double draws, double hits) const {
-        const double within = share(first, end);
-        if (within <= 0) return 0;
         double rows = 0;
+        for_touched(first, end, draws, hits,
+                    [&](double of_group, double touched) { rows += of_group * touched; });
+        return rows;
+    }
+
+    /// The rows among them expected among the next `draws` look-ups of the same kind too.
+    [[nodiscard]] double touched_twice(double first, double end, double draws, double hits) const {
+        double rows = 0;
+        for_touched(first, end, draws, hits,
+                    [&](double of_group, double touched) { rows += of_group * touched * touched; });
+        return rows;
+    }
+
+  private:
+    // Calls f(rows, probability that one of them is among the draws) for the groups of touched().
+    template <class F>
+    void for_touched(double first, double end, double draws, double hits, F&& f) const {
+        const double within = share(first, end);
+        if (within <= 0) return;
         for_ranks(first, end, [&](double of_group, double its_lookups) {
             const double chance = its_lookups / of_group / (lookups * within) * hits;
-            rows += of_group * -std::expm1(-draws * chance);
+            f(of_group, -std::expm1(-draws * chance));
         });
-        return rows;
     }
 };
 

@@ -50,16 +50,18 @@ enum class Resource : std::uint8_t {
     link_down,
     host_gather,
     host_scatter,
-    launch
+    launch,
+    moving
 };
 
-inline constexpr std::size_t resource_count = 12;
+inline constexpr std::size_t resource_count = 13;
 
 /// What tables and reports call it.
 [[nodiscard]] constexpr std::string_view resource_name(Resource resource) {
     constexpr std::array<std::string_view, resource_count> names = {
-        "dense model",   "input loading", "row gather", "row scatter", "synchronisation", "planning",
-        "device memory", "link up",       "link down",  "host gather", "host scatter",    "launches"};
+        "dense model",  "input loading", "row gather", "row scatter", "synchronisation",
+        "planning",     "device memory", "link up",    "link down",   "host gather",
+        "host scatter", "launches",      "moving rows"};
     return names[static_cast<std::size_t>(resource)];
 }
 
@@ -207,7 +209,7 @@ class Forecaster {
         gather = draws_ * mean(&RowCosts::gather, 1, 1);
         scatter = draws_ * mean(lookahead ? &RowCosts::scatter_fast : &RowCosts::scatter, 1, 1);
         if (!lookahead) return;
-        const double moved = moved_by_lookahead() * row_bytes();
+        const double moved = moved_by_lookahead().rows * row_bytes();
         part(one, Resource::plan) = draws_ * rates_.plan_seconds;
         part(one, Resource::synchronise) =
             moved * (rates_.move_up_seconds_per_byte + rates_.move_down_seconds_per_byte);
@@ -217,40 +219,65 @@ class Forecaster {
         const DeviceRates& device = *rates_.device;
         const auto batch = static_cast<double>(shape_.batch);
         const double width = static_cast<double>(shape_.dim) * 4.0;
-        const double touched = access_.touched(0, seen_rows_, draws_, 1.0);
         part(one, Resource::dense) = dense_seconds(device.dense, shape_.dense_flops_per_input, batch);
         part(one, Resource::launch) = device.launch_seconds;
-        // Forward reads each row and writes a vector a bag; backward reads those and rewrites each row once.
         part(one, Resource::device_memory) =
-            (draws_ * width + 2 * batch * static_cast<double>(shape_.features) * width +
-             2 * touched * row_bytes()) /
+            lookup_bytes(draws_, batch * static_cast<double>(shape_.features),
+                         access_.touched(0, seen_rows_, draws_, 1.0), width, row_bytes()) /
             device.gather_bandwidth;
-        double at_home = 0;  // rows a step, looked up where they live
-        if (placement == "all-home") at_home = touched;
+        if (placement == "all-home") serve_at_home(one, device, batch_at_home(1.0, seen_rows_), 1.0);
         if (placement == "static" && inputs_ < 1) {
-            const double colder = hot_weight_of_cold() * hot_share_;
-            const double cold = 1 - hot_share_;
-            const double of_hot = colder + cold > 0 ? colder / (colder + cold) : 0.0;
-            at_home = (1 - inputs_) * (access_.touched(0, hot_, draws_, of_hot) +
-                                       access_.touched(hot_, seen_rows_, draws_, 1 - of_hot));
+            const double of_hot_rows = hot_weight_of_cold() * hot_share_;
+            const double of_others = 1 - hot_share_;
+            const double sum = of_hot_rows + of_others;
+            const double hot = sum > 0 ? of_hot_rows / sum : 0.0;
+            serve_at_home(one, device, batch_at_home(hot, hot_), 1 - inputs_);
+        }
+        if (placement == "static") {
+            const double up =
+                device.sync_up > 0 ? device.sync_up : std::min(device.link_up, device.host_gather);
+            const double down =
+                device.sync_down > 0 ? device.sync_down : std::min(device.link_down, device.host_scatter);
             const Moved moved = moved_by_static();
             part(one, Resource::synchronise) =
-                row_bytes() *
-                ((moved.filled + moved.up) / std::min(device.link_up, device.host_gather) +
-                 moved.down / std::min(device.link_down, device.host_scatter)) /
-                steps();
+                row_bytes() * ((moved.filled + moved.up) / up + moved.down / down) / steps();
         }
-        if (placement == "lookahead") {
-            const double moved = moved_by_lookahead() * row_bytes();
-            one.overlaps = true;
-            part(one, Resource::host_gather) = moved / device.host_gather;
-            part(one, Resource::host_scatter) = moved / device.host_scatter;
-            part(one, Resource::link_up) = moved / device.link_up;
-            part(one, Resource::link_down) = moved / device.link_down;
+        if (placement != "lookahead") return;
+        const WindowMoves moves = moved_by_lookahead();
+        const double bytes = moves.rows * row_bytes();
+        one.overlaps = true;
+        part(one, Resource::plan) = moves.rows * planning_seconds(device.planning, moves.window);
+        part(one, Resource::host_gather) = bytes / device.host_gather;
+        part(one, Resource::host_scatter) = bytes / device.host_scatter;
+        part(one, Resource::link_up) = bytes / device.link_up;
+        part(one, Resource::link_down) = bytes / device.link_down;
+    }
+
+    struct AtHome {
+        double rows = 0;    // different rows of a batch, which all go home again
+        double shared = 0;  // of them, with the batch before: these stay on the device between the two
+    };
+    /// A batch of which a share `hot` of the look-ups goes to the first `end` ranks, and the others behind.
+    [[nodiscard]] AtHome batch_at_home(double hot, double end) const {
+        return {access_.touched(0, end, draws_, hot) + access_.touched(end, seen_rows_, draws_, 1 - hot),
+                access_.touched_twice(0, end, draws_, hot) +
+                    access_.touched_twice(end, seen_rows_, draws_, 1 - hot)};
+    }
+
+    /// The part of a step for batches that are served at home, `share` of all.
+    void serve_at_home(PlacementForecast& one, const DeviceRates& device, const AtHome& rows,
+                       double share) const {
+        if (device.home.empty()) {
+            part(one, Resource::link_up) = share * rows.rows * row_bytes() / device.link_up;
+            part(one, Resource::link_down) = share * rows.rows * row_bytes() / device.link_down;
             return;
         }
-        part(one, Resource::link_up) = at_home * row_bytes() / device.link_up;
-        part(one, Resource::link_down) = at_home * row_bytes() / device.link_down;
+        const double seconds =
+            moving_cost(device.home, static_cast<double>(shape_.batch), rows.rows - rows.shared / 2).seconds;
+        // Rows are gathered and scattered while the device computes.
+        one.overlaps = share == 1;
+        part(one, Resource::moving) =
+            one.overlaps ? seconds : share * std::max(0.0, seconds - computing_seconds(one));
     }
 
     [[nodiscard]] double steps() const {
@@ -264,7 +291,7 @@ class Forecaster {
         double down = 0;
     };
     /// Rows that an epoch of static moves: two rounds of a cold and a hot segment, as the adaptive rate
-    /// starts. All hot rows go up first; later those that a segment has changed go to the other tier.
+    /// starts. All hot rows go up once; later those that a segment has changed go to the other tier.
     [[nodiscard]] Moved moved_by_static() const {
         constexpr double rounds = 2;
         if (hot_ <= 0 || inputs_ <= 0) return {};
@@ -273,13 +300,18 @@ class Forecaster {
         const double of_cold = (1 - inputs_) * lookups / rounds;
         const double chance = inputs_ < 1 ? hot_weight_of_cold() * hot_share_ / (1 - inputs_) : 0.0;
         const double by_cold = access_.touched(0, hot_, of_cold, std::min(1.0, chance));
-        return {static_cast<double>(offer_.hot_rows), inputs_ < 1 ? (rounds - 1) * by_cold : 0.0,
+        const double once = 1 / std::max(shape_.epochs, 1.0);
+        return {once * static_cast<double>(offer_.hot_rows), inputs_ < 1 ? (rounds - once) * by_cold : 0.0,
                 (inputs_ < 1 ? rounds : 1.0) * by_hot};
     }
 
     /// Rows that come into the window, and leave it, a step. A window as split_budget makes it holds the cold
     /// rows of the last so many steps; what a step needs beyond them is brought.
-    [[nodiscard]] double moved_by_lookahead() const {
+    struct WindowMoves {
+        double rows = 0;
+        double window = 0;  // slots
+    };
+    [[nodiscard]] WindowMoves moved_by_lookahead() const {
         LookaheadDemand demand;
         demand.budget_bytes = offer_.budget_bytes;
         demand.row_bytes = shape_.row_bytes;
@@ -300,25 +332,30 @@ class Forecaster {
             const double middle = (low + high) / 2;
             (cold_rows(resident, middle) < window ? low : high) = middle;
         }
-        return cold_rows(resident, low + 1) - cold_rows(resident, low);
+        return {cold_rows(resident, low + 1) - cold_rows(resident, low), window};
     }
     /// Different rows behind the first `resident` of the order, in the look-ups of some steps.
     [[nodiscard]] double cold_rows(double resident, double of_steps) const {
         return access_.touched(resident, seen_rows_, of_steps * draws_, 1 - access_.share(0, resident));
     }
 
-    void finish(PlacementForecast& one) const {
-        const auto is_computing = [](std::size_t r) {
-            const auto resource = static_cast<Resource>(r);
-            return resource == Resource::dense || resource == Resource::device_memory ||
-                   resource == Resource::launch;
-        };
+    [[nodiscard]] static bool is_computing(std::size_t r) {
+        const auto resource = static_cast<Resource>(r);
+        return resource == Resource::dense || resource == Resource::device_memory ||
+               resource == Resource::launch;
+    }
+    [[nodiscard]] static double computing_seconds(const PlacementForecast& one) {
         double sum = 0;
-        double computing = 0;
+        for (std::size_t r = 0; r < resource_count; ++r) sum += is_computing(r) ? one.seconds[r] : 0.0;
+        return sum;
+    }
+
+    void finish(PlacementForecast& one) const {
+        const double computing = computing_seconds(one);
+        double sum = 0;
         std::size_t longest = 0;
         for (std::size_t r = 0; r < resource_count; ++r) {
             sum += one.seconds[r];
-            if (is_computing(r)) computing += one.seconds[r];
             if (one.seconds[r] > one.seconds[longest]) longest = r;
         }
         one.step_seconds = sum;

@@ -23,6 +23,7 @@ struct ModelShape {
     double dense_flops_per_input = 0;  ///< forward and backward of the dense model
     double input_bytes = 0;            ///< of label, dense features and row ids
     std::uint64_t inputs = 0;          ///< of an epoch
+    double epochs = 1;  ///< what is moved once, before the first hot batch, is shared by so many
 };
 
 }  // namespace fae::inline FAE_ABI

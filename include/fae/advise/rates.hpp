@@ -5,7 +5,7 @@
 // machine that is elsewhere.
 //
 //   MachineRates rates;
-//   rates.host_rows = probe_rows(par(threads), ...);
+//   rates.rows.push_back({64, 1 << 30, 2e-9, 5e-9, 5e-9, 6e-9});
 //   rates.dense.push_back({flops_per_input, batch, seconds});
 //   rates.row_costs(64, 1 << 30).gather       // seconds a look-up among 1 GiB of rows of 64 bytes
 #pragma once
@@ -41,6 +41,20 @@ struct DenseCost {
     double seconds = 0;
 };
 
+/// A whole step whose rows are at home, as training does it: with its threads, its link, its kernels, and
+/// what each of them waits for.
+struct MovingCost {
+    double batch = 0;    ///< inputs of the step
+    double rows = 0;     ///< that come from their homes, and as many go back
+    double seconds = 0;  ///< of the step
+};
+
+/// Planning for a row that comes into a window: the larger the window, the less of the planner a cache holds.
+struct PlanningCost {
+    double window = 0;   ///< slots
+    double seconds = 0;  ///< for a row, however many threads plan
+};
+
 /// An accelerator beside the host: the fast tier lies in its memory, the dense model runs on it.
 struct DeviceRates {
     std::string name;
@@ -50,9 +64,20 @@ struct DeviceRates {
     double link_down = 0;         ///< and back
     double host_gather = 0;       ///< bytes a second that all host cores gather rows into pinned memory
     double host_scatter = 0;      ///< and back
-    double launch_seconds = 0;    ///< of a step whose kernels do nothing
+    double launch_seconds = 0;    ///< of a step beside its dense model and its rows' bytes: launches, loading
+    double sync_up = 0;    ///< bytes a second of rows put into the fast tier; 0: as link and gathering allow
+    double sync_down = 0;  ///< and written back
     std::vector<DenseCost> dense;
+    std::vector<MovingCost> home;        ///< batches served at home; empty: as link and host allow
+    std::vector<PlanningCost> planning;  ///< empty: planning takes no time
 };
+
+/// Bytes of device memory that a step's look-ups move. Forward reads each row and writes a vector a bag;
+/// backward reads those and rewrites each different row once.
+[[nodiscard]] inline double lookup_bytes(double lookups, double bags, double different_rows, double width,
+                                         double row_bytes) {
+    return lookups * width + 2 * bags * width + 2 * different_rows * row_bytes;
+}
 
 /// One machine.
 struct MachineRates {
@@ -126,6 +151,52 @@ struct MachineRates {
         }
     }
     return seconds * std::max(flops_per_input, 1.0) / std::max(nearest, 1.0);
+}
+
+/// A step of `batch` inputs in which `rows` rows move: between measured numbers of rows in proportion, beyond
+/// them as between the two nearest; from the batch size measured that is nearest (in ratio), in proportion.
+/// @throws ContractError if nothing was measured
+[[nodiscard]] inline MovingCost moving_cost(const std::vector<MovingCost>& costs, double batch, double rows) {
+    require(!costs.empty(), [] { return std::string("the rates hold no moving step, expected some"); });
+    double nearest = costs.front().batch;
+    for (const MovingCost& cost : costs) {
+        if (std::fabs(std::log(cost.batch / batch)) < std::fabs(std::log(nearest / batch)))
+            nearest = cost.batch;
+    }
+    std::vector<MovingCost> of_batch;
+    for (const MovingCost& cost : costs) {
+        if (cost.batch == nearest) of_batch.push_back(cost);
+    }
+    std::sort(of_batch.begin(), of_batch.end(),
+              [](const MovingCost& a, const MovingCost& b) { return a.rows < b.rows; });
+    const double scale = batch / nearest;
+    const double asked = rows / scale;
+    MovingCost found = of_batch.front();
+    for (std::size_t i = 1; i < of_batch.size(); ++i) {
+        const MovingCost& low = of_batch[i - 1];
+        const MovingCost& high = of_batch[i];
+        if (high.rows <= low.rows || (i > 1 && asked <= low.rows)) continue;
+        const double part = (asked - low.rows) / (high.rows - low.rows);
+        found.seconds = std::max(0.0, low.seconds + part * (high.seconds - low.seconds));
+    }
+    return {batch, rows, found.seconds * scale};
+}
+
+/// Planning seconds for a row with a window of so many slots: between measured windows in proportion, beyond
+/// them those of the nearest; 0 if nothing was measured.
+[[nodiscard]] inline double planning_seconds(std::vector<PlanningCost> costs, double window) {
+    if (costs.empty()) return 0;
+    std::sort(costs.begin(), costs.end(),
+              [](const PlanningCost& a, const PlanningCost& b) { return a.window < b.window; });
+    if (window <= costs.front().window) return costs.front().seconds;
+    for (std::size_t i = 1; i < costs.size(); ++i) {
+        const PlanningCost& low = costs[i - 1];
+        const PlanningCost& high = costs[i];
+        if (window > high.window) continue;
+        return low.seconds +
+               (high.seconds - low.seconds) * (window - low.window) / (high.window - low.window);
+    }
+    return costs.back().seconds;
 }
 
 }  // namespace fae::inline FAE_ABI

@@ -132,8 +132,8 @@ namespace report {
     Section section;
     section.title = "Where a step's time would go";
     section.paragraphs.push_back(
-        "The longest part is the bottleneck. Parts add up, but for look-ahead beside a device: there the "
-        "longest of them is the step.");
+        "The longest part is the bottleneck. Parts add up, but for all-home and look-ahead beside a device, "
+        "which do several things at a time: there the longest of them is the step.");
     section.figures.emplace_back(chart);
     section.tables.push_back(std::move(numbers));
     return section;

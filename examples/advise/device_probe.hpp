@@ -13,7 +13,7 @@
 namespace advise {
 
 /// The rates of the first device; none where there is none.
-/// @cost   a few seconds; memory: 512 MiB of the device's, 512 MiB pinned
+/// @cost   as cuda::probe_device
 /// @throws CudaError
 [[nodiscard]] std::optional<fae::DeviceRates> probe_device(const train_dlrm::Executor& exec,
                                                            const train_dlrm::Options& options,

@@ -14,6 +14,7 @@
 #include "fae/advise/forecast.hpp"
 #include "fae/advise/host_probe.hpp"
 #include "fae/advise/model_shape.hpp"
+#include "fae/advise/probe_inputs.hpp"
 #include "fae/advise/rates.hpp"
 #include "fae/calibrate/access_curve.hpp"
 #include "fae/calibrate/budget_curve.hpp"

@@ -7,7 +7,8 @@
 #   python3 bench/publish.py --measured measured       # makes bench/results/gpu_*.json of it, where the history is
 #
 # hot_step takes under two minutes, of which PyTorch's three variants most.
-# FAE_MEASURE in the environment names the parts to run: fae lookahead hot_step embedding_bag synchronise profile sketch home_route.
+# FAE_MEASURE in the environment names the parts to run: fae forecast lookahead hot_step embedding_bag synchronise profile sketch
+# home_route.
 set -euo pipefail
 
 build=$1
@@ -20,10 +21,11 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem --
 { grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: //'; nproc; awk '/MemTotal/ { printf "%.0f\n", $2 / 1048576 }' /proc/meminfo; } >"$out/host.txt"
 date -I >"$out/date.txt"
 
-for part in ${FAE_MEASURE:-fae lookahead hot_step embedding_bag synchronise profile sketch home_route}; do
+for part in ${FAE_MEASURE:-fae forecast lookahead hot_step embedding_bag synchronise profile sketch home_route}; do
   echo "== $part"
   case $part in
     fae) "$build/bench/cuda/fae_bench" --json "$out/fae.json" ;;
+    forecast) "$build/bench/cuda/fae_forecast_bench" --json "$out/forecast.json" ;;
     lookahead)
       bench=$build/bench/cuda/fae_lookahead_bench
       "$bench" --json "$out/lookahead.json"

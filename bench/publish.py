@@ -288,6 +288,23 @@ class Lookahead:
         return made
 
 
+class DeviceForecast:
+    """What the advisor predicts of a step, from a probe of this GPU, over what it takes: each batch's furthest."""
+    title = "what the advisor predicts of a step on one GPU beside what it takes"
+    part = "forecast"
+
+    def figures(self, folder):
+        points = json.load(open(os.path.join(folder, "forecast.json"), encoding="utf-8"))
+        made = []
+        for batch in dict.fromkeys(point["batch"] for point in points):
+            here = [point for point in points if point["batch"] == batch]
+            line = figure(f"predicted over measured seconds of a step on the GPU, rmc2, batch {batch:,}, "
+                          f"{len(here)} points: furthest off", [100 * abs(point["ratio"] - 1) for point in here], "%", "≤ 25 %", 1, max)
+            line["points"] = here
+            made.append(line)
+        return made
+
+
 class Counting:
     title = "counting and classifying on the GPU"
     part = "profile"
@@ -385,7 +402,7 @@ class DeviceBags:
 
 
 MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_lookahead": Lookahead(),
-            "gpu_counting": Counting(),
+            "gpu_forecast": DeviceForecast(), "gpu_counting": Counting(),
             "gpu_sketch": Sketch(), "gpu_synchronisation": Synchronisation()}
 
 

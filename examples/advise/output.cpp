@@ -65,6 +65,38 @@ namespace {
     return quoted + "'";
 }
 
+[[nodiscard]] double ratio(std::uint64_t part, std::uint64_t whole) {
+    return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// The share of inputs that rows chosen for inputs make hot at a budget: of all where they were chosen from
+// all, else of those that the sample left.
+[[nodiscard]] double input_aware_share(const Study& study, std::size_t budget) {
+    const InputAware& aware = study.input_aware[budget];
+    return aware.chosen_from == study.inputs ? ratio(aware.hot_inputs, aware.chosen_from)
+                                             : ratio(aware.held_out_hot_inputs, aware.held_out);
+}
+
+// What the column of rows chosen for inputs says, and what it does not.
+[[nodiscard]] std::string input_aware_text(const Study& study) {
+    const InputAware& aware = study.input_aware[study.advice.chosen];
+    const std::string size = bytes_text(study.sweep[study.advice.chosen].offer.budget_bytes);
+    const std::string others = fae::format_percent(ratio(aware.held_out_hot_inputs, aware.held_out)) +
+                               ", by count " +
+                               fae::format_percent(ratio(aware.held_out_hot_inputs_by_count, aware.held_out));
+    if (aware.chosen_from == study.inputs) {
+        return "  for inputs: the inputs that would be hot with rows chosen for them (--hot-rows inputs), "
+               "which holds\n"
+               "  for these inputs; of inputs that rows were not chosen for, with " +
+               size + ": " + others + "\n";
+    }
+    return "  for inputs: the inputs that are hot with rows chosen for a sample of " +
+           fae::group_digits(aware.chosen_from) + ", of others than these\n  (with " + size + " " + others +
+           "; of the sample itself " + fae::format_percent(ratio(aware.hot_inputs, aware.chosen_from)) +
+           ", by count " + fae::format_percent(ratio(aware.hot_inputs_by_count, aware.chosen_from)) +
+           ");\n  train_dlrm --hot-rows inputs chooses from all inputs that it trains on\n";
+}
+
 // The training run that the advice asks for.
 [[nodiscard]] std::string next_command(const Options& options, const Study& study) {
     const train_dlrm::Options& run = options.run;
@@ -140,8 +172,8 @@ std::string summary(const Options& options, const Study& study) {
     }
     out << '\n';
 
-    std::vector<std::vector<std::string>> table{
-        {"budget", "hot rows", "look-ups", "inputs", "samples/s", "placement", "bottleneck", ""}};
+    std::vector<std::vector<std::string>> table{{"budget", "hot rows", "look-ups", "inputs", "for inputs",
+                                                 "samples/s", "placement", "bottleneck", ""}};
     for (std::size_t b = 0; b < study.sweep.size(); ++b) {
         const fae::BudgetForecast& budget = study.sweep[b];
         const fae::PlacementForecast& best = budget.best();
@@ -150,17 +182,25 @@ std::string summary(const Options& options, const Study& study) {
         table.push_back({bytes_text(budget.offer.budget_bytes), fae::group_digits(budget.offer.hot_rows),
                          fae::format_percent(budget.offer.lookups.estimate),
                          fae::format_percent(budget.offer.inputs.estimate),
+                         study.input_aware.empty() ? "n/a" : fae::format_percent(input_aware_share(study, b)),
                          fae::format_count(best.samples_per_second), best.name,
                          std::string(fae::resource_name(best.bottleneck)), mark});
     }
-    out << aligned(table, 5) << '\n';
+    out << aligned(table, 6) << '\n';
     out << "  samples/s are predicted, of the fastest placement that fits; the knee is the smallest budget\n"
            "  that is worth it at 95 % of the best speed or, where none is, at 95 % of the look-ups that "
            "the\n"
-           "  largest keeps hot\n\n";
+           "  largest keeps hot\n";
+    if (!study.input_aware.empty()) out << input_aware_text(study);
+    out << '\n';
     out << "  advice: " << study.advice.why << '\n';
     if (study.drift) out << "  drift:  " << drift_text(*study.drift) << '\n';
     out << "  next:   " << next_command(options, study) << '\n';
+    if (study.advice.placement == "static" && !study.input_aware.empty() &&
+        study.input_aware[study.advice.chosen].hot_inputs >
+            study.input_aware[study.advice.chosen].hot_inputs_by_count) {
+        out << "  or:     the same with --hot-rows inputs, for more hot batches than predicted\n";
+    }
     return out.str();
 }
 
@@ -180,6 +220,15 @@ void write_json(const std::string& path, const Study& study) {
         one["hot_inputs"] = study.hot_inputs[b];
         one["lookups_interval"] = {budget.offer.lookups.lower, budget.offer.lookups.upper};
         one["inputs_interval"] = {budget.offer.inputs.lower, budget.offer.inputs.upper};
+        if (!study.input_aware.empty()) {
+            const InputAware& aware = study.input_aware[b];
+            one["input_aware"] = {{"chosen_from", aware.chosen_from},
+                                  {"hot_inputs", aware.hot_inputs},
+                                  {"hot_inputs_by_count", aware.hot_inputs_by_count},
+                                  {"held_out", aware.held_out},
+                                  {"held_out_hot_inputs", aware.held_out_hot_inputs},
+                                  {"held_out_hot_inputs_by_count", aware.held_out_hot_inputs_by_count}};
+        }
         for (const fae::PlacementForecast& placement : budget.placements) {
             one["placements"][placement.name] = {
                 {"samples_per_second", placement.samples_per_second},

@@ -250,6 +250,12 @@ Study study(const Executor& exec, const Options& options) {
                           [&](const fae::Bags<std::uint32_t>& bags) { classes.add(exec, bags); });
     }
     made.lookups = classes.lookups();
+    if (!made.sketched) {
+        const fae::ScopedSeconds timer(made.metrics, fae::Phase::calibrate);
+        made.input_aware =
+            input_aware(exec, stream, profile, made.row_bytes, options.budgets(made.rows * made.row_bytes),
+                        options.run.seed.value_or(train_dlrm::Options::default_seed));
+    }
     std::vector<fae::BudgetOffer> offers;
     for (std::size_t b = 0; b < levels.budgets(); ++b) {
         const fae::BudgetPoint& point = levels.points()[b];

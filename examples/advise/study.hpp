@@ -17,6 +17,7 @@
 #include "fae/advise/rates.hpp"
 #include "fae/report/placement_sections.hpp"
 #include "fae/trace/metrics.hpp"
+#include "input_aware.hpp"
 #include "input_stream.hpp"
 
 namespace advise {
@@ -38,6 +39,7 @@ struct Study {
     std::vector<fae::BudgetForecast> sweep;
     std::vector<std::uint64_t> hot_lookups;
     std::vector<std::uint64_t> hot_inputs;
+    std::vector<InputAware> input_aware;  ///< where all rows were counted; else empty
     fae::Advice advice;
     std::optional<fae::DriftReport> drift;            ///< of a log of some length
     std::uint64_t window_inputs = 0;                  ///< of a drift window

@@ -33,6 +33,8 @@ void check_together(const Options& o, bool has_decay_start, bool has_decay_steps
     check_source(o);
     check(o.test.empty() || !o.data.empty(),
           "--test without --data (its vocabularies number the test's tokens)");
+    check(!o.hot_rows_for_inputs || o.unpack.empty(),
+          "--hot-rows inputs with --unpack, whose hot rows are chosen already");
     check(o.pack.empty() || o.unpack.empty(), "--pack and --unpack, expected one of them");
     check(o.json.empty() || (o.json != o.report && o.json != o.pack), "--json: the file of another output");
     check(o.report.empty() || o.report != o.pack, "--report: the file of another output");
@@ -66,6 +68,7 @@ std::optional<Options> parse_options(int argc, char** argv) {
     std::string device = "cpu";
     std::string precision = "tf32";
     std::string budget;
+    std::string hot_rows = "count";
     CLI::App app(
         "Trains a DLRM from a click log or a synthetic set, with the rows that are touched most in a fast "
         "tier.",
@@ -77,6 +80,12 @@ std::optional<Options> parse_options(int argc, char** argv) {
 
     app.add_option("--budget", budget,
                    "bytes of the fast tier: 256MiB, 0, or 10% of the model's rows [256MiB]")
+        ->group("Placement");
+    app.add_option("--hot-rows", hot_rows,
+                   "what the budget is spent on: count (rows looked up most), inputs (rows that make most "
+                   "inputs hot)")
+        ->check(CLI::IsMember({"count", "inputs"}))
+        ->capture_default_str()
         ->group("Placement");
     app.add_option("--placement", placement, "where rows live: lookahead, static, all-home, all-slots")
         ->capture_default_str()
@@ -139,6 +148,7 @@ std::optional<Options> parse_options(int argc, char** argv) {
         check(percent >= 1 && percent <= 100, "--rate: " + rate + ", expected adaptive or 1 to 100");
         o.fixed_rate = percent;
     }
+    o.hot_rows_for_inputs = hot_rows == "inputs";
     if (!budget.empty()) o.budget = Size::parse("--budget", budget);
     if (window != "auto") o.window = Size::parse("--window", window);
     if (lookahead != "auto") {

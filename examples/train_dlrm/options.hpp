@@ -49,6 +49,7 @@ struct Options {
     std::optional<double> sample;
     std::optional<std::uint64_t> seed;
     std::optional<Size> budget;
+    bool hot_rows_for_inputs = false;  // the hot rows are those that make most inputs hot
 
     // The model and its training.
     std::string model = "rmc2";

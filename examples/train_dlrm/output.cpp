@@ -211,6 +211,7 @@ void write_report(const std::string& path, const Run& run) {
     setting("order", run.options.order_name());
     setting("rate", run.options.fixed_rate ? std::to_string(*run.options.fixed_rate) + " %" : "adaptive");
     setting("budget", fae::format_bytes(static_cast<double>(provenance.budget_bytes)));
+    if (run.options.hot_rows_for_inputs) setting("hot rows", "chosen for inputs");
     setting("model", run.options.model + ", dim " + std::to_string(provenance.dim));
     setting("optimizer", run.options.optimizer_name());
     setting("batch", std::to_string(run.options.batch));

@@ -7,6 +7,7 @@
 
 #include "fae/calibrate/budget_curve.hpp"
 #include "fae/calibrate/calibrator.hpp"
+#include "fae/classify/input_selection.hpp"
 #include "fae/classify/inputs.hpp"
 #include "fae/io/fae_file.hpp"
 #include "fae/profile/profiler.hpp"
@@ -24,6 +25,26 @@ namespace {
 }
 
 using Profile = fae::AccessProfile<>;
+
+// Of each table, the smallest count that is hot: 0 where the whole table is, UINT64_MAX where none of it is.
+[[nodiscard]] std::vector<std::uint64_t> smallest_hot_counts(const Profile& profile,
+                                                             const fae::HotSet& hot_set) {
+    const fae::RowSpace& space = profile.space();
+    std::vector<std::uint64_t> counts(space.table_count(), ~std::uint64_t{0});
+    const fae::HotSet::Ref hot = hot_set.ref();
+    std::vector<std::uint64_t> rows(space.table_count(), 0);
+    for (fae::Slot slot = 0; slot < hot.size(); ++slot) {
+        const fae::RowId row = hot.row_of(slot);
+        const std::size_t table = space.table_of(row);
+        counts[table] =
+            std::min<std::uint64_t>(counts[table], profile.counts()[static_cast<std::size_t>(row)]);
+        ++rows[table];
+    }
+    for (std::size_t t = 0; t < counts.size(); ++t) {
+        if (rows[t] == space.table(t).rows) counts[t] = 0;
+    }
+    return counts;
+}
 
 [[nodiscard]] fae::report::AccessCurves access_curves(const Profile& profile, const fae::HotSet& hot_set) {
     fae::report::AccessCurves curves;
@@ -117,6 +138,15 @@ using Profile = fae::AccessProfile<>;
         calibration = fae::calibrate(exec, profile, asked);
     }
     provenance.cutoffs = calibration.report.cutoffs.front();
+    if (options.hot_rows_for_inputs) {
+        const fae::ScopedSeconds timer(metrics, fae::Phase::calibrate);
+        fae::CalibrationOptions asked;
+        asked.budget_bytes = provenance.budget_bytes;
+        asked.row_bytes = provenance.row_bytes;
+        calibration.hot_set = fae::calibrate_inputs(exec, profile, inputs.train.bags(), asked).hot_set;
+        provenance.cutoffs = smallest_hot_counts(profile, calibration.hot_set);
+        stop_if_interrupted();
+    }
     const std::uint64_t hot_bytes = hot_bytes_of(calibration.hot_set, provenance.row_bytes);
     std::optional<fae::report::AccessCurves> access;
     std::optional<fae::report::BudgetCurve> budgets;

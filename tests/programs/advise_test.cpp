@@ -136,6 +136,64 @@ TEST_CASE("advise: at every budget its counts are those that train_dlrm finds wi
     }
 }
 
+// Catches: rows chosen for other inputs than train_dlrm's, a share of the chosen inputs told for that of
+// others, a sketch that claims to know it.
+TEST_CASE("advise: rows chosen for inputs make as many hot as train_dlrm --hot-rows inputs finds") {
+    const Rates rates;
+    struct Case {
+        std::string options;
+        std::string budget;
+    };
+    for (const Case& of :
+         {Case{"--data " + criteo + " --format criteo --model small", "128KiB"},
+          Case{"--synthetic kaggle --inputs 20000 --max-rows 30000 --model small --seed 5", "512KiB"}}) {
+        CAPTURE(of.options);
+        const nlohmann::json said = advice(of.options, "--threads 2 --budgets", of.budget + ".." + of.budget,
+                                           rates.option())["budgets"][0];
+        const nlohmann::json aware = said["input_aware"];
+        const std::string run = "--threads 2 --epochs 0 --budget " + of.budget;
+        const nlohmann::json chosen = figures(of.options, run, "--hot-rows inputs");
+        CHECK(aware["chosen_from"] == chosen["inputs"]);
+        CHECK(aware["hot_inputs"] == chosen["hot_inputs"]);
+        CHECK(aware["hot_inputs_by_count"] == said["hot_inputs"]);
+        CHECK(aware["hot_inputs"].get<double>() > 1.05 * said["hot_inputs"].get<double>());
+        CHECK(chosen["hot_bytes"] <= chosen["budget_bytes"]);
+        CHECK(figures(of.options, run, "--hot-rows count")["hot_inputs"] == said["hot_inputs"]);
+        // About a fifth is held out; on them neither set does better than on what it was chosen from.
+        const double held = aware["held_out"].get<double>();
+        CHECK(held > 0.17 * aware["chosen_from"].get<double>());
+        CHECK(held < 0.23 * aware["chosen_from"].get<double>());
+        CHECK(aware["held_out_hot_inputs"].get<double>() / held <
+              aware["hot_inputs"].get<double>() / aware["chosen_from"].get<double>());
+        CHECK(aware["held_out_hot_inputs_by_count"].get<double>() > 0);
+        CHECK(aware["held_out_hot_inputs_by_count"].get<double>() / held <
+              aware["hot_inputs_by_count"].get<double>() / aware["chosen_from"].get<double>() + 0.03);
+    }
+    const std::string small = "--synthetic small --inputs 2000 --model small --budgets 10KiB..20KiB";
+    CHECK(advise(small, rates.option()).out.find("for inputs: the inputs that would be hot") !=
+          std::string::npos);
+    CHECK_FALSE(advice(small, "--sketch 64KiB", rates.option())["budgets"][0].contains("input_aware"));
+}
+
+// Catches: a sample that is not said to be one, held-out inputs that rows were chosen for.
+TEST_CASE("advise: of many inputs rows are chosen for a sample, and tried on others") {
+    const Rates rates;
+    const TemporaryFolder folder;
+    const Outcome outcome =
+        advise("--synthetic small --inputs 320000 --zipf 1.2 --max-rows 1000 --model small",
+               "--validation 0 --budgets 128KiB..128KiB --json", folder / "a.json", rates.option());
+    REQUIRE(outcome.code == 0);
+    const nlohmann::json said = nlohmann::json::parse(read_bytes(folder / "a.json"))["budgets"][0];
+    const nlohmann::json aware = said["input_aware"];
+    CHECK(aware["chosen_from"].get<std::uint64_t>() + aware["held_out"].get<std::uint64_t>() == 312'500);
+    CHECK(aware["held_out"] > 60'000);
+    CHECK(aware["held_out"] < 65'000);
+    CHECK(outcome.out.find("rows chosen for a sample of") != std::string::npos);
+    // Of count order the sample says what all inputs say.
+    CHECK(aware["held_out_hot_inputs_by_count"].get<double>() / aware["held_out"].get<double>() ==
+          doctest::Approx(said["hot_inputs"].get<double>() / 320'000).epsilon(0.03));
+}
+
 // Catches: a key that is missing, renamed or added; a sweep that does not double or does not end where asked.
 TEST_CASE("advise: --json holds exactly what the contract says") {
     const nlohmann::json json =
@@ -146,7 +204,10 @@ TEST_CASE("advise: --json holds exactly what the contract says") {
     for (const auto& budget : json["budgets"]) {
         CHECK(keys(budget) == std::set<std::string>{"budget_bytes", "hot_rows", "hot_bytes", "hot_lookups",
                                                     "hot_inputs", "lookups_interval", "inputs_interval",
-                                                    "placements"});
+                                                    "input_aware", "placements"});
+        CHECK(keys(budget["input_aware"]) ==
+              std::set<std::string>{"chosen_from", "hot_inputs", "hot_inputs_by_count", "held_out",
+                                    "held_out_hot_inputs", "held_out_hot_inputs_by_count"});
         budgets.push_back(budget["budget_bytes"]);
         CHECK(keys(budget["placements"]) ==
               std::set<std::string>{"all-home", "static", "all-slots", "lookahead"});
@@ -249,6 +310,32 @@ TEST_CASE("advise: it says when fast memory is not worth it, and when it is") {
         met = met || meets;
     }
     CHECK(met);
+}
+
+// Catches: steps and planning that were measured on a device, stored and not read again.
+TEST_CASE("advise: rates of a device may hold measured steps at home and what planning takes") {
+    const std::string options =
+        "--synthetic kaggle --inputs 20000 --max-rows 100000 --model small --budgets 1MiB..1MiB";
+    const auto with = [&](const std::string& more) {
+        std::string text = device_text;
+        text.insert(text.rfind('}'), more);
+        return Rates(rates_text(text));
+    };
+    const auto placements = [&](const Rates& rates) {
+        return advice(options, rates.option())["budgets"][0]["placements"];
+    };
+    const nlohmann::json measured = placements(with(
+        R"(, "home": [{"batch": 1024, "rows": 1000, "seconds": 1}, {"batch": 1024, "rows": 9000, "seconds": 2}],
+                "planning": [{"window": 1000, "seconds_a_row": 1e-3}])"));
+    CHECK(measured["all-home"]["bottleneck"] == "moving rows");
+    CHECK(measured["all-home"]["samples_per_second"] < 1024);
+    CHECK(measured["all-home"]["samples_per_second"] > 1024 / 4.0);
+    CHECK(measured["lookahead"]["bottleneck"] == "planning");
+    CHECK(measured["all-slots"] == placements(with(""))["all-slots"]);
+    const Rates wrong = with(R"(, "home": [{"batch": 1024, "rows": 1000, "seconds": 0}])");
+    const Outcome refused = advise(options, wrong.option());
+    CHECK(refused.code == 1);
+    CHECK(refused.err.find("seconds is 0") != std::string::npos);
 }
 
 // Catches: a table without a line for each budget, a next command that does not run.

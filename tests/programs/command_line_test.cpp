@@ -15,12 +15,14 @@ TEST_CASE("train_dlrm: --help names every option and exits with 0") {
     CHECK(outcome.code == 0);
     CHECK(outcome.err.empty());
     for (const std::string option :
-         {"--data",           "--format",      "--synthetic",   "--inputs",     "--zipf",       "--unpack",
-          "--model",          "--dim",         "--max-rows",    "--vocabulary", "--placement",  "--order",
-          "--budget",         "--sample",      "--rate",        "--batch",      "--epochs",     "--lr",
-          "--warmup",         "--decay-start", "--decay-steps", "--optimizer",  "--validation", "--test",
-          "--skip-malformed", "--threads",     "--seed",        "--device",     "--precision",  "--json",
-          "--report",         "--pack",        "--save",        "--init",       "--version"}) {
+         {"--data",        "--format",    "--synthetic",  "--inputs",    "--zipf",
+          "--unpack",      "--model",     "--dim",        "--max-rows",  "--vocabulary",
+          "--placement",   "--order",     "--budget",     "--sample",    "--rate",
+          "--batch",       "--epochs",    "--lr",         "--warmup",    "--decay-start",
+          "--decay-steps", "--optimizer", "--validation", "--test",      "--skip-malformed",
+          "--threads",     "--seed",      "--device",     "--precision", "--json",
+          "--report",      "--pack",      "--save",       "--init",      "--version",
+          "--hot-rows"}) {
         CAPTURE(option);
         CHECK(outcome.out.find("  " + option + " ") != std::string::npos);
     }
@@ -55,6 +57,8 @@ TEST_CASE("train_dlrm: a bad command line exits with 2 and names the option") {
         {source + "--skip-malformed", "--skip-malformed"},
         {source + "--vocabulary hash", "--vocabulary"},
         {source + "--pack a.fae --unpack b.fae", "--pack"},
+        {source + "--hot-rows lookups", "--hot-rows"},
+        {source + "--hot-rows inputs --unpack b.fae", "--hot-rows inputs with --unpack"},
         {source + "--decay-start 3", "--decay"},
         {source + "--decay-steps 3", "--decay"},
         {source + "--warmup 10 --decay-start 9 --decay-steps 3", "--decay-start"},

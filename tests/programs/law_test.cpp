@@ -85,6 +85,22 @@ TEST_CASE("train_dlrm: equal digests for 1 to 8 threads on hot and cold batches 
     }
 }
 
+// Catches: hot rows chosen for inputs that a placement's slots, prefix or order take for others.
+TEST_CASE("train_dlrm: equal digests for every placement with hot rows that were chosen for inputs") {
+    for (const std::string order : {"shuffled", "fae"}) {
+        const std::string run = small_set + " --hot-rows inputs --epochs 2 --budget 8KiB --order " + order;
+        std::string digest;
+        for (const std::string& placement : placements) {
+            CAPTURE(placement);
+            const nlohmann::json found = figures(run, "--placement", placement);
+            if (digest.empty()) digest = found["weights_digest"];
+            CHECK(found["weights_digest"] == digest);
+            CHECK(found["hot_inputs"] > 0);
+            CHECK(found["hot_inputs"] < found["inputs"]);
+        }
+    }
+}
+
 // Catches: what all placements of the program could get wrong together. The packed file says what was trained
 // in which order; the plain trainer sees rows only.
 TEST_CASE("train_dlrm: the digest is that of a plain-loop trainer on the same batches") {

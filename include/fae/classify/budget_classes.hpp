@@ -20,6 +20,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/types.hpp"
 #include "fae/profile/sampled.hpp"
 
@@ -83,7 +84,7 @@ class BudgetClasses {
             const std::size_t to = bags.begin((input + 1) * features);
             const std::size_t fetched = std::min(to + (to - from) * ahead, last);
             for (std::size_t i = std::min(from + (to - from) * ahead, last); i < fetched; ++i) {
-                __builtin_prefetch(level + row[i]);
+                prefetch(level + row[i]);
             }
             if (!sampler.draws(seen_ + input)) continue;
             std::uint8_t worst = 0;

@@ -17,6 +17,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/row_space.hpp"
 #include "fae/core/types.hpp"
 #include "fae/profile/counter.hpp"
@@ -128,7 +129,7 @@ class HotTest {
         for (std::size_t i = 0; i < count; ++i, row += features) {
             if (i + ahead < count) {
                 for (std::size_t k = 0; k < fetched; ++k) {
-                    __builtin_prefetch(members.address(row[ahead * features + asked[k]]));
+                    prefetch(members.address(row[ahead * features + asked[k]]));
                 }
             }
             bool is_hot = true;

@@ -20,6 +20,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/rank_bitmap.hpp"
 #include "fae/core/row_space.hpp"
 #include "fae/core/types.hpp"
@@ -108,7 +109,7 @@ class ToSlots {
     void prefetch(const Bags<Index>& bags, std::size_t input) const {
         if (bags.bag_size() != 1) return;
         const Index* const row = bags.values().data() + input * shift_.size();
-        for (const std::size_t f : ranked_) __builtin_prefetch(members_.address(row[f]));
+        for (const std::size_t f : ranked_) fae::prefetch(members_.address(row[f]));
     }
 
   private:

@@ -17,6 +17,7 @@
 
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/random.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
@@ -69,7 +70,7 @@ class Vocabulary {
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             // A large table misses the caches; its places are asked for ahead.
             if (places_.size() >= prefetch_places && i + prefetch_distance < tokens.size()) {
-                __builtin_prefetch(&places_[home(tokens[i + prefetch_distance])], 1);
+                prefetch_for_write(&places_[home(tokens[i + prefetch_distance])]);
             }
             tokens[i] = (missing[i] >> bit & 1u) != 0 ? index_of(missing_token) : index_of_present(tokens[i]);
         }

@@ -19,6 +19,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/exec.hpp"
 #include "fae/core/matrix_view.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/span.hpp"
 #include "fae/io/packed.hpp"
 #include "fae/schedule/batch_memory.hpp"
@@ -113,8 +114,8 @@ class BatchLoader {
 
     static void fetch(const void* from, std::size_t bytes) {
         const char* const first = static_cast<const char*>(from);
-        for (std::size_t b = 0; b < bytes; b += line) __builtin_prefetch(first + b);
-        if (bytes != 0) __builtin_prefetch(first + bytes - 1);
+        for (std::size_t b = 0; b < bytes; b += line) prefetch(first + b);
+        if (bytes != 0) prefetch(first + bytes - 1);
     }
     // Asks for what the gathering of an input will read.
     void fetch(const Place& place) const {
@@ -122,7 +123,7 @@ class BatchLoader {
         const std::size_t features = columns->bags.features();
         const std::size_t from = columns->bags.begin(input * features);
         const std::size_t lookups = columns->bags.begin((input + 1) * features) - from;
-        __builtin_prefetch(columns->labels.data() + input);
+        prefetch(columns->labels.data() + input);
         fetch(columns->dense.row(input), columns->dense.columns() * sizeof(float));
         fetch(columns->bags.values().data() + from, lookups * sizeof(std::uint32_t));
     }

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "fae/core/config.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/row_layout.hpp"
 #include "fae/core/span.hpp"
 #include "fae/ops/row_source.hpp"
@@ -79,8 +80,15 @@ class RecordCopy {
     void fetch(const Record& at) const {
         const auto* const weights = reinterpret_cast<const char*>(at.weights);
         const std::size_t bytes = (whole_ ? layout_.stride : layout_.dim) * sizeof(T);
-        for (std::size_t b = 0; b < bytes; b += line) __builtin_prefetch(weights + b, write ? 1 : 0);
-        if (!whole_ && layout_.state != 0) __builtin_prefetch(at.state, write ? 1 : 0);
+        const auto ask = [](const void* from) {
+            if constexpr (write) {
+                prefetch_for_write(from);
+            } else {
+                prefetch(from);
+            }
+        };
+        for (std::size_t b = 0; b < bytes; b += line) ask(weights + b);
+        if (!whole_ && layout_.state != 0) ask(at.state);
     }
 
     // A record is a multiple of 16 bytes.

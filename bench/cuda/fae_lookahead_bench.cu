@@ -7,7 +7,7 @@
 //   fae_lookahead_bench --model rmc3 --budgets 1024
 //   fae_lookahead_bench --placements all_slots,lookahead --optimizer rowwise-adagrad
 //   fae_lookahead_bench --window 0.5 --lookahead 6                      # the window's share of the budget
-//   fae_lookahead_bench --placements all_slots,lookahead --plan-threads 4 --load-threads 8
+//   fae_lookahead_bench --placements all_slots,lookahead --plan-threads 1,2,4 --load-threads 8
 //
 // Prints, and with --json OUT writes, the seconds of an epoch (median, least, most), the share of all_slots'
 // rate, what moved, what was waited for, and the digests, which must be equal: a differing one ends the
@@ -45,6 +45,7 @@ using Lookahead = fae::LookaheadPlacement<gpu::DeviceSpace, gpu::PinnedSpace>;
 struct Options : epochs::Setting {
     std::vector<std::uint64_t> budgets{256, 64};  // MiB; the first is the data set's
     std::vector<std::uint64_t> batches{4096, 16384};
+    std::vector<std::uint64_t> plan_threads{1};  // each of them in turn
     std::string placements = "all_slots,lookahead,static,all_home,reference";
     double window = 0;            // share of the budget; 0: automatic
     std::uint64_t lookahead = 0;  // 0: automatic
@@ -158,8 +159,14 @@ bool compare(const Exec& exec, const fae::PackedDataset& data, const Options& op
                         static_cast<unsigned long long>(fit.resident(data).size()),
                         static_cast<unsigned long long>(fit.options.window),
                         static_cast<unsigned long long>(fit.options.lookahead));
-            line("lookahead", budget,
-                 epochs::run(exec, data, setting, Lookahead(fit.resident(data), fit.options, &space)));
+            for (const std::uint64_t threads : options.plan_threads) {
+                if (options.plan_threads.size() > 1) {
+                    std::printf("      %llu threads plan\n", static_cast<unsigned long long>(threads));
+                }
+                setting.plan_threads = static_cast<std::size_t>(threads);
+                line("lookahead", budget,
+                     epochs::run(exec, data, setting, Lookahead(fit.resident(data), fit.options, &space)));
+            }
         }
     }
     using Static = fae::StaticPlacement<gpu::DeviceSpace, gpu::PinnedSpace>;
@@ -201,7 +208,7 @@ int main(int argc, char** argv) {
         if (name == "--window") options.window = std::strtod(argv[i + 1], nullptr);
         if (name == "--lookahead") options.lookahead = number();
         if (name == "--load-threads") options.load_threads = static_cast<std::size_t>(number());
-        if (name == "--plan-threads") options.plan_threads = static_cast<std::size_t>(number());
+        if (name == "--plan-threads") options.plan_threads = numbers(value);
         if (name == "--model") options.rmc3 = value == "rmc3";
         if (name == "--optimizer" && value == "rowwise-adagrad") {
             options.optimizer = fae::OptimizerKind::rowwise_adagrad;

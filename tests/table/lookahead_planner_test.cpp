@@ -275,7 +275,7 @@ TEST_CASE("look-ahead planner: misuse is refused with both values") {
     CHECK(planner.planned() == 0);
 }
 
-// Catches: a half that depends on what the other half of another batch does, and look-ups that are read after
+// Catches: a part that depends on what another part does for another batch, and look-ups that are read after
 // their located indices have taken their place.
 TEST_CASE(
     "look-ahead planner: hot look-ups may be served long before, in place, and the plans are the same") {
@@ -286,19 +286,20 @@ TEST_CASE(
         // With one table a feature and look-ups that are looked at feature by feature, where there is one.
         const RowSpace space({{c.rows, 4, ""}});
         LookaheadPlanner whole(hot, c.options);
-        LookaheadPlanner halves(hot, c.options, &space);
+        LookaheadPlanner parts(hot, c.options, &space);
         std::vector<Batch> in_place = c.batches;
         std::vector<ColdLookups> cold;
         for (Batch& batch : in_place) {
-            cold.emplace_back(halves);
-            halves.serve_hot(seq, lookups_of(batch), Span<std::uint32_t>(batch), cold.back());
+            cold.emplace_back(parts);
+            parts.serve_hot(seq, lookups_of(batch), Span<std::uint32_t>(batch), cold.back());
         }
         LookaheadPlan expected;
         LookaheadPlan found;
         for (std::size_t b = 0; b < c.batches.size(); ++b) {
             std::vector<std::uint32_t> located(c.batches[b].size());
             whole.push(seq, lookups_of(c.batches[b]), Span<std::uint32_t>(located), expected);
-            halves.push(seq, cold[b], Span<std::uint32_t>(in_place[b]), found);
+            parts.push(seq, cold[b], found);
+            parts.locate_others(seq, cold[b], Span<std::uint32_t>(in_place[b]));
             REQUIRE(in_place[b] == located);
             REQUIRE(equal(found, expected));
         }

@@ -7,7 +7,7 @@
 //
 //   cuda::LookaheadRoute<Table> route(table);
 //   any thread, for any batch:        route.planner().serve_hot(seq, lookups, located, cold);
-//   one thread, ahead of training:    route.plan(par(threads), cold, located);
+//   one thread, ahead of training:    route.plan(par(threads), cold, located);        // located by begin()
 //   the thread that trains:           bool direct = route.begin(cuda::on(stream));   // rows are in their
 //   slots
 //                                     ... queue the step on the stream ...
@@ -147,7 +147,9 @@ class LookaheadRoute {
 
     /// Plans the next batch and starts to carry the plan out. Waits while as many plans as the planner allows
     /// are under way.
-    /// @param cold, located  the batch's, as the planner's serve_hot() left them
+    /// @param cold, located  the batch's, as the planner's serve_hot() left them; stay until its begin(),
+    /// when
+    ///                       every look-up is located
     /// @return false if the route has been closed
     template <Executor E>
     bool plan(const E& exec, ColdLookups& cold, Span<std::uint32_t> located) {
@@ -162,8 +164,10 @@ class LookaheadRoute {
         flight.is_traced = false;
         {
             const auto scope = scope_of(Lane::planner, "plan", number);
-            planner_->push(exec, cold, located, flight.plan);
+            planner_->push(exec, cold, flight.plan);
         }
+        flight.cold = &cold;
+        flight.located = located;
         const auto& [bring, leave] = std::tie(flight.plan.bring, flight.plan.leave);
         if (!take(in_, number, bring.size(), flight.in.records) ||
             !take(out_, number, leave.size(), flight.out.records)) {
@@ -262,6 +266,8 @@ class LookaheadRoute {
     struct Flight {
         explicit Flight(Event::Timing timing) : in(timing), out(timing), step(timing) {}
         LookaheadPlan plan;
+        const ColdLookups* cold = nullptr;  // of the batch
+        Span<std::uint32_t> located;
         Work in;                  // rows into their slots
         Work out;                 // leaving rows into pinned memory
         Work step;                // done: the caller's stream is through it
@@ -406,6 +412,7 @@ class LookaheadRoute {
             Flight& flight = at(number);
             const LookaheadWaits& waits = flight.plan.waits;
             Delays::host(At::gather, number);
+            planner_->locate_others(seq, *flight.cold, flight.located);
             if (!wait([&] { return homes_ >= waits.homes_before_bring; }, waited)) return;
             if (!wait_for_steps(waits.steps_before_bring, waited)) return;
             const std::vector<RowMove>& bring = flight.plan.bring;

@@ -29,6 +29,7 @@
 #include "fae/core/config.hpp"
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/row_space.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
@@ -42,7 +43,7 @@ namespace fae::inline FAE_ABI {
 class LookaheadPlanner;
 
 /// The look-ups of one batch that are not of hot rows, as a planner's window looks at them: what serve_hot()
-/// leaves and push() goes on with.
+/// leaves, push() serves and locate_others() locates.
 class ColdLookups {
   public:
     /// None.
@@ -56,10 +57,16 @@ class ColdLookups {
   private:
     friend class LookaheadPlanner;
 
-    Buffer<detail::ColdLookup, PageSpace> lookups_;  // of a chunk, by shard, from the chunk's begin on
-    Buffer<std::uint32_t, PageSpace> runs_;          // of each chunk: run(), then missing()
+    [[nodiscard]] std::uint64_t bytes() const {
+        return lookups_.bytes() + chunks_.bytes() + runs_.bytes() + begins_.bytes();
+    }
+
+    Buffer<detail::ColdLookup, PageSpace> lookups_;  // shard after shard, without gaps
+    Buffer<detail::ColdLookup, PageSpace> chunks_;   // of a chunk, by shard, from the chunk's begin on
+    Buffer<std::uint32_t, PageSpace> runs_;          // of each chunk: where its shards begin, and the end
+    Buffer<std::uint32_t, PageSpace> begins_;        // of each shard among lookups_, and the end
     std::size_t all_ = 0;
-    std::size_t chunks_ = 0;  // that have been looked at
+    std::size_t count_ = 0;
 };
 
 /// Plans batches in order. One push at a time.
@@ -104,12 +111,12 @@ class LookaheadPlanner {
     }
     /// The bytes that ColdLookups take at most.
     [[nodiscard]] static std::uint64_t cold_bytes_for(const LookaheadOptions& options) {
-        return options.most_lookups * sizeof(detail::ColdLookup) +
-               chunks_for(options) * 2 * (shards_for(options) + 1) * sizeof(std::uint32_t);
+        return 2 * options.most_lookups * sizeof(detail::ColdLookup) +
+               (chunks_for(options) + 1) * (shards_for(options) + 1) * sizeof(std::uint32_t);
     }
     /// The bytes that this one has taken.
     [[nodiscard]] std::uint64_t bytes() const {
-        std::uint64_t bytes = own_.lookups_.bytes() + own_.runs_.bytes();
+        std::uint64_t bytes = own_.bytes();
         for (const auto& shard : shards_) bytes += shard.bytes();
         return bytes;
     }
@@ -160,12 +167,13 @@ class LookaheadPlanner {
     void push(const E& exec, const Lookups<Index>& lookups, Span<Index> located, LookaheadPlan& plan) {
         const auto start = std::chrono::steady_clock::now();
         serve_hot(exec, lookups, located, own_);
-        serve_others(exec, own_, located, plan);
+        serve_others(exec, own_, plan);
+        locate_others(exec, own_, located);
         seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
-    /// push() in two halves. The first locates what is hot and knows nothing of other batches: any thread may
-    /// do it, for any batch, at any time.
+    /// push() in three parts. The first locates what is hot and knows nothing of other batches: any thread
+    /// may do it, for any batch, at any time.
     /// @param cold  made for this planner; overwritten
     template <Executor E, IndexType Index>
     void serve_hot(const E& exec, const Lookups<Index>& lookups, Span<Index> located,
@@ -189,16 +197,29 @@ class LookaheadPlanner {
             }
         });
         cold.all_ = count;
-        cold.chunks_ = own ? 0 : ceil_div(count, grain);
+        close_up(own ? 0 : ceil_div(count, grain), cold);
     }
-    /// The second serves the others and makes the plan: push() from here on.
-    template <Executor E, IndexType Index>
-    void push(const E& exec, ColdLookups& cold, Span<Index> located, LookaheadPlan& plan) {
+    /// The second serves the others and makes the plan, batch after batch: what push() has to be one at a
+    /// time for.
+    template <Executor E>
+    void push(const E& exec, ColdLookups& cold, LookaheadPlan& plan) {
         const auto start = std::chrono::steady_clock::now();
+        serve_others(exec, cold, plan);
+        seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+    /// The third locates the others: any thread, once the second is done.
+    template <Executor E, IndexType Index>
+    void locate_others(const E& exec, const ColdLookups& cold, Span<Index> located) const {
         require(located.size() == cold.all_,
                 [&] { return concat("located has ", located.size(), " entries, expected ", cold.all_); });
-        serve_others(exec, cold, located, plan);
-        seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        for_chunks(exec, cold.count_, grain, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                const detail::ColdLookup& lookup = cold.lookups_[i];
+                const bool fast = (lookup.row & fast_bit<RowId>) != 0;
+                located[lookup.position] =
+                    static_cast<Index>(lookup.row) | (fast ? fast_bit<Index> : Index{0});
+            }
+        });
     }
 
   private:
@@ -219,14 +240,9 @@ class LookaheadPlanner {
     [[nodiscard]] static std::size_t chunks_for(const LookaheadOptions& options) {
         return static_cast<std::size_t>(ceil_div<std::uint64_t>(options.most_lookups, grain));
     }
-    [[nodiscard]] std::size_t run_stride() const { return 2 * (shard_count_ + 1); }
-    /// Where shard s's look-ups of a chunk begin among the cold ones; s = shards: where they end.
+    /// Where shard s's look-ups of a chunk begin among the chunk's; s = shards: where they end.
     [[nodiscard]] std::uint32_t& run(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
-        return cold.runs_[chunk * run_stride() + s];
-    }
-    /// How many of these the window does not hold.
-    [[nodiscard]] std::uint32_t& missing(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
-        return cold.runs_[chunk * run_stride() + shard_count_ + 1 + s];
+        return cold.runs_[chunk * (shard_count_ + 1) + s];
     }
     [[nodiscard]] std::size_t shard_of(std::uint32_t hash) const { return (hash >> 28) & (shard_count_ - 1); }
 
@@ -247,7 +263,21 @@ class LookaheadPlanner {
             if (s != 0) bounds[s] += bounds[s - 1];
             run(to, chunk, s) = bounds[s];
         }
-        for (std::size_t i = 0; i < count; ++i) to.lookups_[bounds[shard_of(cold[i].hash)]++] = cold[i];
+        for (std::size_t i = 0; i < count; ++i) to.chunks_[bounds[shard_of(cold[i].hash)]++] = cold[i];
+    }
+
+    // Puts the look-ups of all chunks behind each other, shard after shard: who plans reads them in order.
+    void close_up(std::size_t chunks, ColdLookups& cold) const {
+        cold.count_ = 0;
+        for (std::size_t s = 0; s < shard_count_; ++s) {
+            cold.begins_[s] = static_cast<std::uint32_t>(cold.count_);
+            for (std::size_t c = 0; c < chunks; ++c) {
+                const std::size_t count = run(cold, c, s + 1) - run(cold, c, s);
+                std::copy_n(cold.chunks_.data() + run(cold, c, s), count, cold.lookups_.data() + cold.count_);
+                cold.count_ += count;
+            }
+        }
+        cold.begins_[shard_count_] = static_cast<std::uint32_t>(cold.count_);
     }
 
     // Serves the hot look-ups of a chunk and lists the others.
@@ -260,11 +290,11 @@ class LookaheadPlanner {
         constexpr std::size_t ahead = 64;
         const bool trivial = hot_.trivial();
         for (std::size_t i = 0; !trivial && i < std::min(ahead, asked); ++i) {
-            __builtin_prefetch(hot_.bitmap().address(rows[i]));
+            prefetch(hot_.bitmap().address(rows[i]));
         }
         std::size_t count = 0;
         for (std::size_t i = 0; i < asked; ++i) {
-            if (!trivial && i + ahead < asked) __builtin_prefetch(hot_.bitmap().address(rows[i + ahead]));
+            if (!trivial && i + ahead < asked) prefetch(hot_.bitmap().address(rows[i + ahead]));
             const RowId row{rows[i]};
             located[positions[i]] = static_cast<Index>(hot_.rank(row)) | fast_bit<Index>;
             cold[count].row = row;
@@ -319,36 +349,23 @@ class LookaheadPlanner {
         }
     }
 
-    template <Executor E, IndexType Index>
-    void serve_others(const E& exec, ColdLookups& cold, Span<Index> located, LookaheadPlan& plan) {
+    template <Executor E>
+    void serve_others(const E& exec, ColdLookups& cold, LookaheadPlan& plan) {
         const std::uint64_t number = planned_++;
         for (auto& shard : shards_) shard.begin(number);
-        std::uint64_t count = 0;
-        for (std::size_t c = 0; c < cold.chunks_; ++c) count += run(cold, c, shard_count_) - c * grain;
-        const auto serve = [&](std::size_t s) { serve_shard(shards_[s], s, cold, located); };
-        if (count < grain) {
+        // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
+        const auto serve = [&](std::size_t s) {
+            const std::uint32_t begin = cold.begins_[s];
+            const Span<detail::ColdLookup> its(cold.lookups_.data() + begin, cold.begins_[s + 1] - begin);
+            shards_[s].bring(its.subspan(0, shards_[s].find(its)));
+        };
+        if (cold.count_ < grain) {
             seq.run(shard_count_, serve);
         } else {
             exec.run(shard_count_, serve);
         }
-        gather(number, cold.all_ - count, plan);
+        gather(number, cold.all_ - cold.count_, plan);
         counts_.add(plan.counts);
-    }
-
-    // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
-    template <IndexType Index>
-    void serve_shard(detail::WindowShard& shard, std::size_t s, ColdLookups& cold, Span<Index> located) {
-        for (std::size_t c = 0; c < cold.chunks_; ++c) {
-            missing(cold, c, s) = static_cast<std::uint32_t>(shard.find(run_of(cold, c, s), located));
-        }
-        for (std::size_t c = 0; c < cold.chunks_; ++c) {
-            const auto left = run_of(cold, c, s).subspan(0, missing(cold, c, s));
-            shard.bring(Span<const detail::ColdLookup>(left.data(), left.size()), located);
-        }
-    }
-    [[nodiscard]] Span<detail::ColdLookup> run_of(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
-        const std::uint32_t begin = run(cold, chunk, s);
-        return {cold.lookups_.data() + begin, run(cold, chunk, s + 1) - begin};
     }
 
     // Puts the shards' parts of a plan together.
@@ -395,6 +412,8 @@ class LookaheadPlanner {
 
 inline ColdLookups::ColdLookups(const LookaheadPlanner& planner)
     : lookups_(static_cast<std::size_t>(planner.options_.most_lookups)),
-      runs_(LookaheadPlanner::chunks_for(planner.options_) * planner.run_stride()) {}
+      chunks_(static_cast<std::size_t>(planner.options_.most_lookups)),
+      runs_(LookaheadPlanner::chunks_for(planner.options_) * (planner.shard_count_ + 1)),
+      begins_(planner.shard_count_ + 1) {}
 
 }  // namespace fae::inline FAE_ABI

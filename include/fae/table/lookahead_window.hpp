@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "fae/core/config.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
 #include "fae/memory/buffer.hpp"
@@ -22,6 +24,7 @@ namespace fae::inline FAE_ABI::detail {
 
 /// A look-up whose row is not hot.
 struct ColdLookup {
+    /// The row; once it is served, its slot with the tier bit of 64-bit indices where it has one.
     RowId row;
     std::uint32_t position;  ///< in the batch
     std::uint32_t hash;
@@ -29,9 +32,9 @@ struct ColdLookup {
 
 /// Slots [first, first + count) of the fast tier.
 ///
-/// One map says of a row that it has a slot, or, as long as an executor may be behind, which plan let it
-/// leave or which step had it direct, whichever was later: a direct step has itself waited for the row to be
-/// at home.
+/// A slot knows its row and the row before that one, and the map leads to it from both. So a row that left is
+/// found, and with it when it left, as long as its slot has not been given away again: which is longer than
+/// an executor may be behind. Of direct rows a ring remembers when they were, as long as that matters.
 ///
 /// The slots stand in a queue in the order of their last needs; a slot that is needed again is put at its end
 /// and its old entry is dead. The oldest slot is given away once its last need is more than `lookahead` plans
@@ -45,20 +48,20 @@ class WindowShard {
           slots_(static_cast<std::size_t>(count)),
           queue_(static_cast<std::size_t>(2 * count)),
           rows_(most_rows(count)),
-          events_(static_cast<std::size_t>(most_events(count))) {
+          direct_(static_cast<std::size_t>(most_direct(count))) {
         moves_.reserve(static_cast<std::size_t>(most_moves(count, options)));
         for (std::size_t s = 0; s < slots_.size(); ++s) {
-            slots_[s] = {no_row, 0};
+            slots_[s] = {no_row, no_row, 0, 0};
             queue_[s] = {static_cast<std::uint32_t>(s), 0};
         }
         waiting_ = slots_.size();
     }
     [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, const LookaheadOptions& options) {
-        return count * sizeof(Place) + 2 * count * sizeof(Waiting) + RowMap::bytes_for(most_rows(count)) +
-               most_events(count) * sizeof(Event) + most_moves(count, options) * sizeof(Move);
+        return count * sizeof(Place) + 2 * count * sizeof(Waiting) + HashMap32::bytes_for(most_rows(count)) +
+               most_direct(count) * sizeof(Direct) + most_moves(count, options) * sizeof(Move);
     }
     [[nodiscard]] std::uint64_t bytes() const {
-        return slots_.bytes() + queue_.bytes() + rows_.bytes() + events_.bytes() +
+        return slots_.bytes() + queue_.bytes() + rows_.bytes() + direct_.bytes() +
                moves_.capacity() * sizeof(Move);
     }
 
@@ -75,33 +78,32 @@ class WindowShard {
         moves_.clear();
         waits_ = {};
         counts_ = {};
-        if (number > lookahead_) forget(number - lookahead_);
+        forget();
     }
 
     /// Serves the look-ups whose rows are in the window, and moves the others to the front.
     /// @return how many others there are
-    template <IndexType Index>
-    [[nodiscard]] std::size_t find(Span<ColdLookup> lookups, Span<Index> located) {
+    [[nodiscard]] std::size_t find(Span<ColdLookup> lookups) {
         if (slots_.empty()) return lookups.size();
         std::size_t missing = 0;
         std::uint32_t at[block];
         for (std::size_t begin = 0; begin < lookups.size(); begin += block) {
             const std::size_t end = std::min(begin + block, lookups.size());
-            for (std::size_t i = begin; i < end; ++i) rows_.prefetch(lookups[i].hash);
+            for (std::size_t i = begin; i < end; ++i) rows_.fetch(lookups[i].hash);
             for (std::size_t i = begin; i < end; ++i) {
-                const std::uint32_t* const is = rows_.find(lookups[i].row, lookups[i].hash);
-                const bool found = is != nullptr && has_slot(*is);
-                at[i - begin] = found ? *is : none;
-                if (found) __builtin_prefetch(slots_.data() + *is, 1);
+                at[i - begin] = rows_.first(lookups[i].hash);
+                if (is_slot(at[i - begin])) prefetch_for_write(slots_.data() + at[i - begin]);
             }
             for (std::size_t i = begin; i < end; ++i) {
-                const std::uint32_t slot = at[i - begin];
+                std::uint32_t slot = at[i - begin];
+                // Nearly always the one entry of this hash, where there is any, is the row's.
+                if (slot != none && !holds(slot, lookups[i].row)) slot = slot_of(lookups[i]);
                 if (slot == none) {
-                    lookups[missing++] = lookups[i];
+                    std::swap(lookups[missing++], lookups[i]);
                     continue;
                 }
                 need(slot);
-                located[lookups[i].position] = located_at<Index>(slot);
+                serve(lookups[i], slot);
             }
         }
         counts_.hits += lookups.size() - missing;
@@ -110,18 +112,15 @@ class WindowShard {
 
     /// Brings the rows that find() left over, as long as there are slots to give away; the others are direct.
     /// @pre every look-up of the batch has been through find()
-    template <IndexType Index>
-    void bring(Span<const ColdLookup> lookups, Span<Index> located) {
+    void bring(Span<ColdLookup> lookups) {
         if (slots_.empty()) {
-            for (const ColdLookup& lookup : lookups)
-                located[lookup.position] = static_cast<Index>(lookup.row);
             counts_.direct += lookups.size();
             return;
         }
         for (std::size_t i = 0; i < lookups.size(); ++i) {
-            if (i + ahead < lookups.size()) rows_.prefetch(lookups[i + ahead].hash);
+            if (i + ahead < lookups.size()) rows_.fetch(lookups[i + ahead].hash);
             fetch_oldest();
-            bring_one(lookups[i], located);
+            bring_one(lookups[i]);
         }
     }
 
@@ -132,8 +131,8 @@ class WindowShard {
     /// The slot of a row, or null.
     [[nodiscard]] Location locate(RowId row, std::uint32_t hash) const {
         if (slots_.empty()) return {false, row};
-        const std::uint32_t* const is = rows_.find(row, hash);
-        return is == nullptr || !has_slot(*is) ? Location{false, row} : Location{true, first_ + *is};
+        const std::uint32_t slot = slot_of({row, 0, hash});
+        return slot == none ? Location{false, row} : Location{true, first_ + slot};
     }
     /// The row of a slot of the tier, or no_row.
     [[nodiscard]] RowId row_at(Slot slot) const {
@@ -143,48 +142,50 @@ class WindowShard {
   private:
     static constexpr std::size_t block = 64;
     static constexpr std::size_t ahead = 8;
-    static constexpr std::uint32_t none = ~std::uint32_t{0};
-    // What the map says of a row: a slot; or that it left or was direct, and when, cut to what is below.
-    static constexpr std::uint32_t left = std::uint32_t{1} << 30;
-    static constexpr std::uint32_t direct = std::uint32_t{2} << 30;
-    static constexpr std::uint32_t time_mask = left - 1;
+    static constexpr std::uint32_t none = HashMap32::none;
+    // What the map leads to: a slot that a row has or had, or with this bit a place of direct_.
+    static constexpr std::uint32_t direct_bit = std::uint32_t{1} << 31;
 
     struct Place {
         RowId row;
-        std::uint64_t end;  // one more than the plan that last needs it, 0 if none has
+        RowId before;        // the row that it had before, while the map still leads from that one to here
+        std::uint64_t end;   // one more than the plan that last needs it, 0 if none has
+        std::uint64_t came;  // the plan in which the row came and the one before left
     };
     struct Waiting {
         std::uint32_t slot;
         std::uint32_t end;  // the place's when it was put here, cut; another one now: the entry is dead
     };
-
-    /// A row left, or was direct.
-    struct Event {
+    /// A row was direct.
+    struct Direct {
         RowId row;
+        std::uint64_t number;  // of the plan
         std::uint32_t hash;
-        std::uint32_t is;
     };
 
-    // Within the look-ahead each slot is left once at most. Of direct rows, half as many are remembered.
+    // Of direct rows half as many are remembered as there are slots.
     [[nodiscard]] static std::uint64_t most_direct(std::uint64_t count) { return count / 2; }
-    [[nodiscard]] static std::uint64_t most_events(std::uint64_t count) { return count + most_direct(count); }
-    [[nodiscard]] static std::uint64_t most_rows(std::uint64_t count) { return count + most_events(count); }
-    [[nodiscard]] static bool has_slot(std::uint32_t is) { return is < left; }
-    [[nodiscard]] static bool was_direct(std::uint32_t is) { return is >= direct; }
-    // One more than the time of what the map says; it is at most 2^20 plans ago.
-    [[nodiscard]] std::uint64_t end_of(std::uint32_t is) const {
-        return number_ - ((static_cast<std::uint32_t>(number_) - is) & time_mask) + 1;
+    [[nodiscard]] static std::uint64_t most_rows(std::uint64_t count) {
+        return count == 0 ? 0 : 2 * count + most_direct(count) + 1;
     }
-    [[nodiscard]] std::uint32_t now(std::uint32_t kind) const {
-        return kind | (static_cast<std::uint32_t>(number_) & time_mask);
-    }
-
     [[nodiscard]] static std::uint64_t most_moves(std::uint64_t count, const LookaheadOptions& options) {
         return std::min(count, options.most_lookups);
     }
-    template <IndexType Index>
-    [[nodiscard]] Index located_at(std::uint32_t slot) const {
-        return static_cast<Index>(first_ + slot) | fast_bit<Index>;
+    [[nodiscard]] static bool is_slot(std::uint32_t is) { return is < direct_bit; }
+    [[nodiscard]] Direct& direct_of(std::uint32_t is) { return direct_[is & ~direct_bit]; }
+    [[nodiscard]] bool holds(std::uint32_t is, RowId row) const {
+        return is_slot(is) && slots_[is].row == row;
+    }
+    /// Whether an executor may not have done what ended then.
+    [[nodiscard]] bool is_recent(std::uint64_t end) const { return end + lookahead_ > number_; }
+
+    [[nodiscard]] std::uint32_t slot_of(const ColdLookup& lookup) const {
+        const std::uint32_t* const is =
+            rows_.find(lookup.hash, [&](std::uint32_t at) { return holds(at, lookup.row); });
+        return is == nullptr ? none : *is;
+    }
+    void serve(ColdLookup& lookup, std::uint32_t slot) const {
+        lookup.row = (first_ + slot) | fast_bit<RowId>;
     }
 
     // The plan in the making needs a slot.
@@ -196,80 +197,92 @@ class WindowShard {
         queue_[wrapped(head_ + waiting_++)] = {slot, static_cast<std::uint32_t>(place.end)};
     }
 
-    template <IndexType Index>
-    void bring_one(const ColdLookup& lookup, Span<Index> located) {
-        const auto& [row, position, hash] = lookup;
-        std::uint32_t* const is = rows_.find(row, hash);
-        if (is != nullptr && has_slot(*is)) {
-            located[position] = located_at<Index>(*is);
+    void bring_one(ColdLookup& lookup) {
+        const RowId row = lookup.row;
+        std::uint32_t* const is = rows_.find(lookup.hash, [&](std::uint32_t at) {
+            if (!is_slot(at)) return direct_of(at).row == row;
+            return slots_[at].row == row || slots_[at].before == row;
+        });
+        if (is != nullptr && holds(*is, row)) {
             ++counts_.brought;
-            return;
+            return serve(lookup, *is);
         }
         const std::uint32_t slot = oldest();
         if (slot == none) {
-            located[position] = static_cast<Index>(row);
             ++counts_.direct;
-            if (is == nullptr || *is != now(direct)) note_direct(lookup, is);
-            return;
+            return note_direct(lookup, is);
         }
         waits_.steps_before_bring = std::max(waits_.steps_before_bring, untold_);
         if (is == nullptr) {
-            rows_.put(row, hash, slot);
+            rows_.put(lookup.hash, slot);
         } else {
-            std::uint64_t& wait = was_direct(*is) ? waits_.steps_before_bring : waits_.homes_before_bring;
-            wait = std::max(wait, end_of(*is));
+            if (!is_slot(*is)) {
+                waits_.steps_before_bring = std::max(waits_.steps_before_bring, direct_of(*is).number + 1);
+            } else {
+                wait_for_home(slots_[*is], waits_.homes_before_bring);
+                slots_[*is].before = no_row;
+            }
             *is = slot;
         }
-        Place& place = slots_[slot];
-        moves_.push_back({row, place.row, first_ + slot});
-        if (place.row != no_row) {
-            const std::uint32_t hash_before = row_hash(place.row);
-            waits_.steps_before_leave = std::max(waits_.steps_before_leave, place.end);
-            *rows_.find(place.row, hash_before) = now(left);
-            add_event({place.row, hash_before, now(left)});
-            ++counts_.rows_out;
-        }
-        place.row = row;
+        give(slot, row);
         need(slot);
-        located[position] = located_at<Index>(slot);
+        serve(lookup, slot);
         ++counts_.brought;
         ++counts_.rows_in;
     }
 
+    // A slot's row leaves, if it has any, and another one comes.
+    void give(std::uint32_t slot, RowId row) {
+        Place& place = slots_[slot];
+        if (place.before != no_row) static_cast<void>(rows_.erase(row_hash(place.before), slot));
+        moves_.push_back({row, place.row, first_ + slot});
+        if (place.row != no_row) {
+            waits_.steps_before_leave = std::max(waits_.steps_before_leave, place.end);
+            ++counts_.rows_out;
+        }
+        place.before = place.row;
+        place.row = row;
+        place.came = number_;
+    }
+
+    // The row that a slot had before is needed at home.
+    void wait_for_home(const Place& place, std::uint64_t& homes) const {
+        if (is_recent(place.came + 1)) homes = std::max(homes, place.came + 1);
+    }
+
     // A row has no slot in this plan. What finds no room is remembered for all rows at once.
     void note_direct(const ColdLookup& lookup, std::uint32_t* is) {
-        if (is != nullptr && !was_direct(*is)) {
-            waits_.homes_before_direct = std::max(waits_.homes_before_direct, end_of(*is));
-        }
-        if (direct_events_ == most_direct(slots_.size())) {
+        if (is != nullptr && !is_slot(*is) && direct_of(*is).number == number_) return;
+        if (is != nullptr && is_slot(*is)) wait_for_home(slots_[*is], waits_.homes_before_direct);
+        if (direct_count_ == direct_.size()) {
             untold_ = number_ + 1;
             return;
         }
-        ++direct_events_;
-        add_event({lookup.row, lookup.hash, now(direct)});
+        const std::size_t at = wrapped_direct(first_direct_ + direct_count_++);
+        direct_[at] = {lookup.row, number_, lookup.hash};
+        const std::uint32_t now = static_cast<std::uint32_t>(at) | direct_bit;
         if (is == nullptr) {
-            rows_.put(lookup.row, lookup.hash, now(direct));
+            rows_.put(lookup.hash, now);
         } else {
-            *is = now(direct);
+            if (is_slot(*is)) slots_[*is].before = no_row;
+            *is = now;
         }
     }
 
-    void add_event(const Event& event) { events_[wrapped_event(first_event_ + event_count_++)] = event; }
-    // Forgets what happened before a time.
-    void forget(std::uint64_t time) {
-        for (; event_count_ != 0; --event_count_) {
-            const Event& event = events_[first_event_];
-            if (end_of(event.is) > time) break;
-            if (event_count_ > ahead) rows_.prefetch(events_[wrapped_event(first_event_ + ahead)].hash);
-            if (was_direct(event.is)) --direct_events_;
-            const std::uint32_t* const is = rows_.find(event.row, event.hash);
-            if (is != nullptr && *is == event.is) rows_.erase(event.row, event.hash);
-            first_event_ = wrapped_event(first_event_ + 1);
+    // Forgets what every executor has done.
+    void forget() {
+        for (; direct_count_ != 0; --direct_count_) {
+            const Direct& first = direct_[first_direct_];
+            if (is_recent(first.number + 1)) break;
+            // It may be elsewhere by now.
+            static_cast<void>(
+                rows_.erase(first.hash, static_cast<std::uint32_t>(first_direct_) | direct_bit));
+            first_direct_ = wrapped_direct(first_direct_ + 1);
         }
-        if (untold_ <= time) untold_ = 0;
+        if (!is_recent(untold_)) untold_ = 0;
     }
-    [[nodiscard]] std::size_t wrapped_event(std::size_t i) const {
-        return i < events_.size() ? i : i - events_.size();
+    [[nodiscard]] std::size_t wrapped_direct(std::size_t i) const {
+        return i < direct_.size() ? i : i - direct_.size();
     }
 
     // The slot whose last need is the oldest, or `none` if that is too recent.
@@ -278,7 +291,7 @@ class WindowShard {
             const Waiting& first = queue_[head_];
             const Place& place = slots_[first.slot];
             const bool alive = first.end == static_cast<std::uint32_t>(place.end);
-            if (alive && place.end != 0 && place.end + lookahead_ > number_) return none;
+            if (alive && place.end != 0 && is_recent(place.end)) return none;
             const std::uint32_t slot = first.slot;
             head_ = wrapped(head_ + 1);
             --waiting_;
@@ -289,10 +302,9 @@ class WindowShard {
     // Asks for what giving away the next slots will look at.
     void fetch_oldest() const {
         if (waiting_ <= 2 * ahead) return;
-        __builtin_prefetch(slots_.data() + queue_[wrapped(head_ + 2 * ahead)].slot, 1);
-        const RowId row = slots_[queue_[wrapped(head_ + ahead)].slot].row;
-        if (row == no_row) return;
-        rows_.prefetch(row_hash(row));
+        prefetch_for_write(slots_.data() + queue_[wrapped(head_ + 2 * ahead)].slot);
+        const RowId before = slots_[queue_[wrapped(head_ + ahead)].slot].before;
+        if (before != no_row) rows_.fetch(row_hash(before));
     }
 
     // Half of the queue at least is dead when it is full.
@@ -316,11 +328,10 @@ class WindowShard {
     Buffer<Waiting, PageSpace> queue_;  // a ring of waiting_ entries from head_ on
     std::size_t head_ = 0;
     std::size_t waiting_ = 0;
-    RowMap rows_;
-    Buffer<Event, PageSpace> events_;  // a ring of event_count_ entries, in the order of time
-    std::size_t first_event_ = 0;
-    std::size_t event_count_ = 0;
-    std::uint64_t direct_events_ = 0;
+    HashMap32 rows_;                    // rows of slots, rows before these, and direct rows
+    Buffer<Direct, PageSpace> direct_;  // a ring of direct_count_ entries, in the order of time
+    std::size_t first_direct_ = 0;
+    std::size_t direct_count_ = 0;
     std::uint64_t untold_ = 0;  // one more than the latest step with a direct row that found no room
     std::vector<Move> moves_;
     std::uint64_t number_ = 0;

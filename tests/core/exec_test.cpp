@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <mutex>
 #include <set>
@@ -18,6 +19,7 @@
 #include "fae/core/threads.hpp"
 
 using namespace fae;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -66,22 +68,28 @@ TEST_CASE("executors: every task runs exactly once, for any number of threads an
         CHECK(calls(seq, n) == once);
         CHECK(calls(par(host), n) == once);
         for (std::size_t t = 1; t <= 8; ++t) {
-            Threads threads(t);
-            CHECK(threads.concurrency() == t);
-            CHECK(calls(par(threads), n) == once);
-            CHECK(calls(par(threads), n) == once);
+            for (const std::chrono::microseconds eager : {0us, 50us}) {
+                Threads threads(t, eager);
+                CHECK(threads.concurrency() == t);
+                CHECK(calls(par(threads), n) == once);
+                CHECK(calls(par(threads), n) == once);
+            }
         }
     }
 }
 
 // Catches a run that returns while tasks of it, or of the one before, still run.
 TEST_CASE("Threads: thousands of short runs in a row do not mix") {
-    Threads threads(4);
-    std::vector<std::size_t> sum(16);
-    for (std::size_t round = 0; round < 5000; ++round) {
-        threads.run(sum.size(), [&](std::size_t i) { sum[i] += i + round; });
+    for (const std::chrono::microseconds eager : {0us, 20us}) {
+        Threads threads(4, eager);
+        std::vector<std::size_t> sum(16);
+        for (std::size_t round = 0; round < 5000; ++round) {
+            threads.run(sum.size(), [&](std::size_t i) { sum[i] += i + round; });
+            // Now and then the workers are asleep, or on their way there.
+            if (round % 100 == 0) std::this_thread::sleep_for(eager / 2 * (round % 500 / 100));
+        }
+        for (std::size_t i = 0; i < sum.size(); ++i) CHECK(sum[i] == 5000 * i + 4999 * 5000 / 2);
     }
-    for (std::size_t i = 0; i < sum.size(); ++i) CHECK(sum[i] == 5000 * i + 4999 * 5000 / 2);
 }
 
 // Catches a cut that depends on the threads, gaps and overlaps.

@@ -3,6 +3,7 @@
 // Threads: a small pool of std::thread that models TaskPool.
 //
 //   fae::Threads threads(8);                    // this thread and seven more
+//   fae::Threads eager(4, 100us);               // for runs that follow each other closely
 //   forward(par(threads), rows, bags, out);
 //
 // run() may be called from several threads; calls take turns. A task may call run() itself: the inner tasks
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -26,12 +28,14 @@
 namespace fae::inline FAE_ABI {
 
 /// A fixed set of worker threads. Tasks are claimed one by one from a shared counter.
-/// @cost  a run() costs one lock and one wake-up per sleeping worker (a few microseconds); one task or one
-///        thread costs nothing: it runs on the caller
+/// @cost  a run() costs one lock and one wake-up per sleeping worker (a few microseconds, tens on a virtual
+///        machine); one task or one thread costs nothing: it runs on the caller
 class Threads {
   public:
     /// @param count  threads that work in run(), the caller's among them; 0: one per hardware thread
-    explicit Threads(std::size_t count = 0) {
+    /// @param eager  how long a worker looks for the next run(), on its processor, before it sleeps, and a
+    ///               caller for the end of its own; a run() within that time wakes nobody
+    explicit Threads(std::size_t count = 0, std::chrono::microseconds eager = {}) : eager_(eager) {
         if (count == 0) count = std::thread::hardware_concurrency();
         if (count == 0) count = 1;
         workers_.reserve(count - 1);
@@ -67,13 +71,18 @@ class Threads {
         {
             const std::lock_guard lock(mutex_);
             job_ = &job;
-            ++generation_;
+            generation_.fetch_add(1, std::memory_order_release);
         }
         wake_.notify_all();
         drain(job);
         {
             std::unique_lock lock(mutex_);
             job_ = nullptr;
+            if (job.helpers != 0 && eager_.count() != 0) {
+                lock.unlock();
+                look_for([&] { return job.helpers.load(std::memory_order_acquire) == 0; });
+                lock.lock();
+            }
             done_.wait(lock, [&] { return job.helpers == 0; });
         }
         if (job.error) std::rethrow_exception(job.error);
@@ -85,8 +94,8 @@ class Threads {
         void* context = nullptr;
         void (*call)(void*, std::size_t) = nullptr;
         std::atomic<std::size_t> next{0};
-        std::size_t helpers = 0;   // under mutex_
-        std::exception_ptr error;  // under mutex_
+        std::atomic<std::size_t> helpers{0};  // changes under mutex_
+        std::exception_ptr error;             // under mutex_
     };
 
     // The pool whose task this thread is running, if any: the one thread-local of the library.
@@ -115,6 +124,15 @@ class Threads {
         std::uint64_t seen = 0;
         std::unique_lock lock(mutex_);
         for (;;) {
+            if (eager_.count() != 0) {
+                lock.unlock();
+                look_for([&] { return stopping_ || generation_.load(std::memory_order_acquire) != seen; });
+                lock.lock();
+                if (!stopping_ && job_ == nullptr && generation_ != seen) {
+                    seen = generation_;  // that run was over before this thread came
+                    continue;
+                }
+            }
             wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
             if (stopping_) return;
             seen = generation_;
@@ -125,6 +143,21 @@ class Threads {
             lock.lock();
             if (--job.helpers == 0) done_.notify_all();
         }
+    }
+
+    // Returns when is_so() holds, or after the time that a thread may spend on looking.
+    template <class F>
+    void look_for(F&& is_so) const {
+        const auto end = std::chrono::steady_clock::now() + eager_;
+        while (!is_so() && std::chrono::steady_clock::now() < end) {
+            for (int i = 0; i < 16 && !is_so(); ++i) pause();
+        }
+    }
+    // Tells the processor that this thread looks at memory over and over.
+    static void pause() {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
     }
 
     void stop() {
@@ -141,8 +174,9 @@ class Threads {
     std::condition_variable wake_;
     std::condition_variable done_;
     Job* job_ = nullptr;
-    std::uint64_t generation_ = 0;
-    bool stopping_ = false;
+    std::atomic<std::uint64_t> generation_{0};  // changes under mutex_, as the next
+    std::atomic<bool> stopping_{false};
+    std::chrono::microseconds eager_;
     std::vector<std::thread> workers_;
 };
 

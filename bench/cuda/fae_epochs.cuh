@@ -53,7 +53,7 @@ struct Setting {
     std::size_t batch = 4096;
     std::size_t repetitions = 3;
     std::size_t load_threads = 12;
-    std::size_t plan_threads = 1;  ///< share the planning of a batch, where the placement plans ahead
+    std::size_t plan_threads = 0;  ///< as LookaheadThreads
 };
 
 /// Seconds of epochs, and what they ended in.

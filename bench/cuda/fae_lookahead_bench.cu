@@ -45,7 +45,7 @@ using Lookahead = fae::LookaheadPlacement<gpu::DeviceSpace, gpu::PinnedSpace>;
 struct Options : epochs::Setting {
     std::vector<std::uint64_t> budgets{256, 64};  // MiB; the first is the data set's
     std::vector<std::uint64_t> batches{4096, 16384};
-    std::vector<std::uint64_t> plan_threads{1};  // each of them in turn
+    std::vector<std::uint64_t> planners{0};  // threads that plan, each number in turn; 0: automatic
     std::string placements = "all_slots,lookahead,static,all_home,reference";
     double window = 0;            // share of the budget; 0: automatic
     std::uint64_t lookahead = 0;  // 0: automatic
@@ -159,8 +159,8 @@ bool compare(const Exec& exec, const fae::PackedDataset& data, const Options& op
                         static_cast<unsigned long long>(fit.resident(data).size()),
                         static_cast<unsigned long long>(fit.options.window),
                         static_cast<unsigned long long>(fit.options.lookahead));
-            for (const std::uint64_t threads : options.plan_threads) {
-                if (options.plan_threads.size() > 1) {
+            for (const std::uint64_t threads : options.planners) {
+                if (options.planners.size() > 1) {
                     std::printf("      %llu threads plan\n", static_cast<unsigned long long>(threads));
                 }
                 setting.plan_threads = static_cast<std::size_t>(threads);
@@ -208,7 +208,7 @@ int main(int argc, char** argv) {
         if (name == "--window") options.window = std::strtod(argv[i + 1], nullptr);
         if (name == "--lookahead") options.lookahead = number();
         if (name == "--load-threads") options.load_threads = static_cast<std::size_t>(number());
-        if (name == "--plan-threads") options.plan_threads = numbers(value);
+        if (name == "--plan-threads") options.planners = numbers(value);
         if (name == "--model") options.rmc3 = value == "rmc3";
         if (name == "--optimizer" && value == "rowwise-adagrad") {
             options.optimizer = fae::OptimizerKind::rowwise_adagrad;

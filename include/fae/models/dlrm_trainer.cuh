@@ -221,6 +221,21 @@ class DlrmTrainer {
 
     [[nodiscard]] Dlrm& model() { return *model_; }
 
+    /// Memory of the device that construction took; graphs of steps, which CUDA keeps, come later.
+    [[nodiscard]] std::uint64_t device_bytes() const {
+        std::uint64_t bytes = pooled_.bytes() + scratch_.bytes();
+        for (const Set& set : sets_) {
+            bytes += set.device.bytes() + set.located.bytes() + set.index_space.bytes();
+        }
+        return bytes;
+    }
+    /// Pinned memory, likewise.
+    [[nodiscard]] std::uint64_t pinned_bytes() const {
+        std::uint64_t bytes = logits_.bytes();
+        for (const Set& set : sets_) bytes += set.host->bytes();
+        return bytes;
+    }
+
   private:
     struct Set {
         std::optional<PinnedBatch> host;  ///< what batches of other memory pass through

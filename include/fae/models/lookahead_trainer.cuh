@@ -17,6 +17,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -117,10 +118,17 @@ static_assert(BatchMemory<PlannedBatch>);
 
 }  // namespace detail
 
-/// Threads of a LookaheadTrainer beside those of its route.
+/// Threads of a LookaheadTrainer beside those of its route; 0: by the number of the hardware's threads.
 struct LookaheadThreads {
-    std::size_t load = 10;  ///< batches side by side
-    std::size_t plan = 1;   ///< share the planning of one batch
+    std::size_t load = 0;  ///< batches side by side; 0: half of the hardware's threads, 2 to 10
+    std::size_t plan = 0;  ///< share the planning of one batch; 0: a quarter of them, 1 to 4
+
+    /// These, none of them 0.
+    [[nodiscard]] LookaheadThreads resolved() const {
+        const std::size_t all = std::thread::hardware_concurrency();
+        return {load != 0 ? load : std::clamp<std::size_t>(all / 2, 2, 10),
+                plan != 0 ? plan : std::clamp<std::size_t>(all / 4, 1, 4)};
+    }
 };
 
 /// Trains one table and one dense model on a packed data set, sum pooling. Not for two threads at once.
@@ -140,15 +148,16 @@ class LookaheadTrainer {
                      LookaheadThreads threads = {}, Trace* trace = nullptr)
         : table_(&table),
           lookups_(static_cast<std::size_t>(most_lookups(data, model.max_batch()))),
-          ahead_(threads.load + static_cast<std::size_t>(table.placement().planner().options().lookahead)),
+          threads_(threads.resolved()),
+          ahead_(threads_.load + static_cast<std::size_t>(table.placement().planner().options().lookahead)),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
           loader_(data),
-          plan_threads_(threads.plan),
+          plan_threads_(threads_.plan, plan_eagerness),
           route_(table, trace),
           prefetcher_(
               data, ahead_,
               [this] { return detail::PlannedBatch(trainer_.pinned_batch(), route_.planner()); },
-              threads.load),
+              threads_.load),
           rates_(ahead_ + 1),
           batch_bytes_(trainer_.pinned_batch().bytes()) {
         const DlrmShape& shape = model.shape();
@@ -199,9 +208,12 @@ class LookaheadTrainer {
     /// Pinned memory of the trainer, taken at construction: batches and records on their way. The homes are
     /// the table's own.
     [[nodiscard]] std::uint64_t pinned_bytes() const {
-        return (ahead_ + 2) * batch_bytes_ + LookaheadRoute<Table, Delays>::pinned_bytes(
-                                                 route_.planner().options(), table_->layout().stride);
+        return trainer_.pinned_bytes() + (ahead_ + 2) * batch_bytes_ +
+               LookaheadRoute<Table, Delays>::pinned_bytes(route_.planner().options(),
+                                                           table_->layout().stride);
     }
+    /// Memory of the device, likewise, beside the table's and the model's.
+    [[nodiscard]] std::uint64_t device_bytes() const { return trainer_.device_bytes(); }
     /// What was moved before a first batch, or after the caller wrote rows.
     [[nodiscard]] SyncReport moved() const { return moved_; }
     /// Of all batches so far. After finish().
@@ -288,8 +300,12 @@ class LookaheadTrainer {
         });
     }
 
+    // Plans follow each other within about a step.
+    static constexpr std::chrono::microseconds plan_eagerness{200};
+
     Table* table_;
     std::size_t lookups_;
+    LookaheadThreads threads_;
     std::size_t ahead_;
     int device_ = 0;
     DlrmTrainer trainer_;

@@ -225,7 +225,7 @@ class LookaheadPlanner {
   private:
     friend class ColdLookups;
     static constexpr std::size_t grain = 2048;
-    static constexpr std::uint64_t slots_per_shard = 8192;
+    static constexpr std::uint64_t slots_per_shard = 4096;
     static constexpr std::uint64_t most_shards = 16;
 
     [[nodiscard]] static std::size_t shards_for(const LookaheadOptions& options) {

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,18 +55,22 @@ struct Setting {
     std::size_t repetitions = 3;
     std::size_t load_threads = 12;
     std::size_t plan_threads = 0;  ///< as LookaheadThreads
+    gpu::RecordWay way = gpu::RecordWay::measured;
 };
 
 /// Seconds of epochs, and what they ended in.
 struct Epochs {
     std::vector<double> seconds;
     std::string digest;
-    double moved_rows = 0;        ///< before segments, in an epoch
-    double synchronising = 0;     ///< seconds of it
-    fae::LookaheadCounts counts;  ///< of all epochs, the first one too, where the placement plans ahead
-    gpu::LookaheadStalls stalls;  ///< likewise
-    double planning = 0;          ///< seconds, likewise
-    std::uint64_t batches = 0;    ///< likewise
+    double moved_rows = 0;          ///< before segments, in an epoch
+    double synchronising = 0;       ///< seconds of it
+    fae::LookaheadCounts counts;    ///< of all epochs, the first one too, where the placement plans ahead
+    gpu::LookaheadStalls stalls;    ///< likewise
+    double planning = 0;            ///< seconds, likewise
+    std::uint64_t batches = 0;      ///< likewise
+    gpu::ZeroCopyCounts zero_copy;  ///< likewise
+    gpu::RecordCost gather, packed, read;      ///< what a row was measured to cost on its way in
+    gpu::RecordCost scatter, unpacked, write;  ///< and out
 
     [[nodiscard]] double median() const { return stats::median(seconds); }
 };
@@ -147,7 +152,17 @@ Epochs run(const Exec& host, const fae::PackedDataset& data, const Setting& sett
             return setting.load_threads;
         }
     };
-    gpu::PlacedTrainer<P> trainer(gpu::on(stream), table, model, data, load_threads());
+    const auto trainer_of = [&] {
+        if constexpr (gpu::PlansAhead<P>) {
+            return std::make_unique<gpu::PlacedTrainer<P>>(gpu::on(stream), table, model, data,
+                                                           load_threads(), nullptr, setting.way);
+        } else {
+            return std::make_unique<gpu::PlacedTrainer<P>>(gpu::on(stream), table, model, data,
+                                                           load_threads());
+        }
+    };
+    const auto made = trainer_of();
+    auto& trainer = *made;
     Epochs epochs;
     epochs.seconds = time_epochs(
         data, setting, [&](const fae::BatchRef& batch) { trainer.step(exec, batch, lr); },
@@ -163,6 +178,14 @@ Epochs run(const Exec& host, const fae::PackedDataset& data, const Setting& sett
         epochs.counts = trainer.counts();
         epochs.stalls = trainer.stalls();
         epochs.planning = trainer.planning_seconds();
+        epochs.zero_copy = trainer.zero_copy();
+        const auto& ways = trainer.record_ways();
+        epochs.gather = ways.gather();
+        epochs.packed = ways.packed_in();
+        epochs.read = ways.zero_copy_read();
+        epochs.scatter = ways.scatter();
+        epochs.unpacked = ways.packed_out();
+        epochs.write = ways.zero_copy_write();
         epochs.batches = schedule(data, setting).batches_per_epoch() * (setting.repetitions + 1);
     } else {
         epochs.synchronising = trainer.synchronising_seconds() / rounds;

@@ -8,6 +8,7 @@
 //   fae_lookahead_bench --placements all_slots,lookahead --optimizer rowwise-adagrad
 //   fae_lookahead_bench --window 0.5 --lookahead 6                      # the window's share of the budget
 //   fae_lookahead_bench --placements all_slots,lookahead --plan-threads 1,2,4 --load-threads 8
+//   fae_lookahead_bench --placements all_slots,lookahead --way staged   # or zero-copy: how rows travel
 //
 // Prints, and with --json OUT writes, the seconds of an epoch (median, least, most), the share of all_slots'
 // rate, what moved, what was waited for, and the digests, which must be equal: a differing one ends the
@@ -104,6 +105,17 @@ class Report {
                 epochs.planning / static_cast<double>(epochs.batches) * 1e6,
                 epochs.stalls.steps / rounds * 1e3, epochs.stalls.homes / rounds * 1e3,
                 epochs.stalls.room / rounds * 1e3, epochs.stalls.rows / rounds * 1e3);
+            const auto nanoseconds = [](const gpu::RecordCost& cost) { return cost.record * 1e9; };
+            const double moved = static_cast<double>(counts.rows_in + counts.rows_out);
+            std::printf(
+                "      a row in: gathered %.1f ns by all threads, packed over the link %.1f, from its home "
+                "%.1f; "
+                "out: %.1f, %.1f, %.1f; %.0f %% of the rows went without the host\n",
+                nanoseconds(epochs.gather), nanoseconds(epochs.packed), nanoseconds(epochs.read),
+                nanoseconds(epochs.scatter), nanoseconds(epochs.unpacked), nanoseconds(epochs.write),
+                moved == 0 ? 0.0
+                           : 100 * static_cast<double>(epochs.zero_copy.rows_in + epochs.zero_copy.rows_out) /
+                                 moved);
         }
         std::fflush(stdout);
         *json_ << (json_->tellp() == 0 ? "" : ",\n") << R"( {"of": ")" << of_ << R"(", "inputs": )" << inputs_
@@ -112,6 +124,8 @@ class Report {
                << static_cast<double>(counts.rows_in) / rounds << R"(, "rows_out": )"
                << static_cast<double>(counts.rows_out) / rounds << R"(, "record_bytes": )" << record_bytes_
                << R"(, "direct": )" << (all > 0 ? static_cast<double>(counts.direct) / all : 0)
+               << R"(, "zero_copy_rows": )"
+               << (epochs.zero_copy.rows_in + epochs.zero_copy.rows_out) / (epochs.seconds.size() + 1)
                << R"(, "planning_us": )"
                << (epochs.batches == 0 ? 0 : epochs.planning / static_cast<double>(epochs.batches) * 1e6)
                << R"(, "seconds": [)";
@@ -213,6 +227,8 @@ int main(int argc, char** argv) {
         if (name == "--optimizer" && value == "rowwise-adagrad") {
             options.optimizer = fae::OptimizerKind::rowwise_adagrad;
         }
+        if (name == "--way" && value == "staged") options.way = gpu::RecordWay::staged;
+        if (name == "--way" && value == "zero-copy") options.way = gpu::RecordWay::zero_copy;
         if (name == "--json") options.json = value;
     }
     if (options.rmc3) options.model = fae::DlrmShape::rmc3(13, 26);

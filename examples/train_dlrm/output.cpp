@@ -52,6 +52,9 @@ namespace {
     json["direct_lookups"] = window.counts.direct;
     json["rows_in"] = window.counts.rows_in;
     json["rows_out"] = window.counts.rows_out;
+    json["zero_copy_rows"] = window.zero_copy_rows;
+    json["pinned_bytes"] = window.pinned_bytes;
+    json["device_bytes"] = window.device_bytes;
     for (const auto& [cause, seconds] : window.stalls) json["stalls"][cause] = seconds;
     json["planner_seconds"] = window.planner_seconds;
     return json;

@@ -34,7 +34,10 @@ struct WindowFigures {
     std::uint64_t resident_rows = 0;  ///< hot rows beside it
     std::uint64_t lookahead = 0;
     fae::LookaheadCounts counts;
-    std::uint64_t record_bytes = 0;  ///< of a row that moves
+    std::uint64_t record_bytes = 0;    ///< of a row that moves
+    std::uint64_t zero_copy_rows = 0;  ///< of those that moved, without the host's help
+    std::uint64_t pinned_bytes = 0;    ///< of the host, beside the homes: batches and rows on their way
+    std::uint64_t device_bytes = 0;    ///< beside the fast tier and the dense model
     double planner_seconds = 0;
     /// Seconds that training waited, by what it waited for.
     std::vector<std::pair<std::string, double>> stalls;

@@ -40,6 +40,7 @@ struct Outcome {
     std::string digest;
     double loss = 0;
     fae::LookaheadCounts counts;
+    gpu::ZeroCopyCounts zero_copy;
 };
 
 /// Nobody's microsecond is safe: threads sleep and streams are busy, at random.
@@ -88,8 +89,9 @@ Schedule schedule_of(const LawCase& c, const fae::PackedDataset& data) {
     return schedule;
 }
 
-template <class Trainer, fae::Placement P>
-Outcome train_with(const LawCase& c, const fae::PackedDataset& data, const Schedule& schedule, P placement) {
+template <class Trainer, fae::Placement P, class... Options>
+Outcome train_with(const LawCase& c, const fae::PackedDataset& data, const Schedule& schedule, P placement,
+                   const Options&... options) {
     fae::Threads threads(3);
     const gpu::Stream stream;
     const auto exec = gpu::on(stream, fae::par(threads));
@@ -97,7 +99,7 @@ Outcome train_with(const LawCase& c, const fae::PackedDataset& data, const Sched
                                         std::move(placement));
     table.initialise(exec, c.seed);
     gpu::Dlrm model(gpu::on(stream), c.shape(), c.batch, c.seed, c.optimizer, gpu::Precision::fp32);
-    Trainer trainer(gpu::on(stream), table, model, data);
+    Trainer trainer(gpu::on(stream), table, model, data, options...);
     Outcome outcome;
     std::uint64_t step = 0;
     for (const auto& inputs : schedule.batches) {
@@ -111,7 +113,10 @@ Outcome train_with(const LawCase& c, const fae::PackedDataset& data, const Sched
             outcome.loss = trainer.evaluate(exec, data.validation()).loss;
     }
     trainer.finish(exec);
-    if constexpr (gpu::PlansAhead<P>) outcome.counts = trainer.counts();
+    if constexpr (gpu::PlansAhead<P>) {
+        outcome.counts = trainer.counts();
+        outcome.zero_copy = trainer.zero_copy();
+    }
     table.write_back(exec);
     outcome.digest = fae::weights_digest(exec, table, model.read_parameters(gpu::on(stream)));
     return outcome;
@@ -121,13 +126,26 @@ Outcome all_slots(const LawCase& c, const fae::PackedDataset& data, const Schedu
     return train_with<gpu::PlacedTrainer<AllSlots>>(c, data, schedule, AllSlots());
 }
 
+// By both ways of rows over the link, which must end alike.
 template <class Delays = gpu::NoDelays>
 Outcome look_ahead(const LawCase& c, const fae::PackedDataset& data, const Schedule& schedule,
                    const fae::HotSet& resident, std::uint64_t window, std::uint64_t lookahead) {
     const std::uint64_t most = c.batch * c.feature_table.size() * c.most_per_bag;
-    return train_with<gpu::LookaheadTrainer<Lookahead, Delays>>(
-        c, data, schedule,
-        Lookahead(resident, {.window = window, .lookahead = lookahead, .most_lookups = most}));
+    const auto by = [&](gpu::RecordWay way) {
+        return train_with<gpu::LookaheadTrainer<Lookahead, Delays>>(
+            c, data, schedule,
+            Lookahead(resident, {.window = window, .lookahead = lookahead, .most_lookups = most}),
+            gpu::LookaheadThreads{}, nullptr, way);
+    };
+    const Outcome staged = by(gpu::RecordWay::staged);
+    const Outcome zero_copy = by(gpu::RecordWay::zero_copy);
+    CHECK(zero_copy.digest == staged.digest);
+    CHECK(zero_copy.loss == staged.loss);
+    CHECK(zero_copy.counts == staged.counts);
+    CHECK(staged.zero_copy.rows_in + staged.zero_copy.rows_out == 0);
+    CHECK(zero_copy.zero_copy.rows_in == zero_copy.counts.rows_in);
+    CHECK(zero_copy.zero_copy.rows_out == zero_copy.counts.rows_out);
+    return zero_copy;
 }
 
 void check_equal(const Outcome& found, const Outcome& expected) {

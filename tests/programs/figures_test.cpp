@@ -154,7 +154,10 @@ TEST_CASE("train_dlrm: the window's figures add up, and say what was asked for")
         const nlohmann::json& of = json["window"];
         CHECK(keys(of) == std::set<std::string>{"bytes", "lookahead", "resident_rows", "hot_lookups", "hits",
                                                 "brought_lookups", "direct_lookups", "rows_in", "rows_out",
-                                                "stalls", "planner_seconds"});
+                                                "zero_copy_rows", "pinned_bytes", "device_bytes", "stalls",
+                                                "planner_seconds"});
+        CHECK(of["zero_copy_rows"] == 0);  // both tiers are in the host's memory
+        CHECK(of["pinned_bytes"] == 0);
         CHECK(keys(of["stalls"]) == std::set<std::string>{"planner", "gather", "write_back"});
         const auto number = [&](const char* key) { return of[key].get<std::uint64_t>(); };
         CHECK(number("hot_lookups") + number("hits") + number("brought_lookups") + number("direct_lookups") ==

@@ -3,7 +3,8 @@
 // LookaheadRoute: carries out the plans of a look-ahead placement (table/lookahead_plan.hpp) on the device.
 // While steps run, threads of its own gather the rows of batches to come from their homes and scatter rows
 // that leave; kernels on streams of their own put records into slots and take them out, over the link in both
-// directions at once. Nothing waits but for what a plan says.
+// directions at once. Where kernels that address the homes themselves are quicker (cuda/record_ways.cuh), the
+// threads only see to the order. Nothing waits but for what a plan says.
 //
 //   cuda::LookaheadRoute<Table> route(table);
 //   any thread, for any batch:        route.planner().serve_hot(seq, lookups, located, cold);
@@ -43,37 +44,15 @@
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/progress.cuh"
 #include "fae/cuda/record_ring.hpp"
+#include "fae/cuda/record_ways.cuh"
 #include "fae/cuda/stream.hpp"
 #include "fae/ops/row_source.hpp"
 #include "fae/table/lookahead_plan.hpp"
 #include "fae/table/lookahead_planner.hpp"
 #include "fae/table/placement.hpp"
-#include "fae/table/record_copy.hpp"
 #include "fae/trace/trace.hpp"
 
 namespace fae::inline FAE_ABI::cuda {
-
-namespace detail {
-
-/// Moves records between slots of a tier and packed memory of the host, over the link.
-/// @par Launch one thread for 16 bytes of a record; a few blocks keep the link busy
-template <bool to_slots>
-__global__ void move_over_link(uint4* tier, const std::uint32_t* slots, uint4* records, std::uint32_t count,
-                               std::uint32_t vectors) {
-    const std::uint64_t all = std::uint64_t{count} * vectors;
-    for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < all;
-         i += std::uint64_t{gridDim.x} * blockDim.x) {
-        const std::uint64_t r = i / vectors;
-        uint4* const place = tier + std::uint64_t{slots[r]} * vectors + (i - r * vectors);
-        if constexpr (to_slots) {
-            *place = records[i];
-        } else {
-            records[i] = *place;
-        }
-    }
-}
-
-}  // namespace detail
 
 /// Where a test may hold up threads and streams of a LookaheadRoute. This one does not.
 struct NoDelays {
@@ -91,6 +70,12 @@ struct LookaheadStalls {
     double rows = 0;   ///< training waited for rows: planning, gathering or the link is the longest pole
 };
 
+/// Rows that travelled without the host's help: RecordWay::zero_copy, or measured to be quicker that way.
+struct ZeroCopyCounts {
+    std::uint64_t rows_in = 0;
+    std::uint64_t rows_out = 0;
+};
+
 /// Carries out plans in order. plan() is for one thread, begin(), end() and finish() for another.
 template <class Table, class Delays = NoDelays>
 class LookaheadRoute {
@@ -102,19 +87,19 @@ class LookaheadRoute {
 
     /// @param table  of a placement with a planner, over homes in PinnedSpace; outlives the route
     /// @param trace  where events of threads and streams go, or null; outlives the route
-    /// @cost  pinned_bytes() of pinned memory, six threads, three streams
+    /// @param way    how records travel
+    /// @cost  pinned_bytes() of pinned memory, six threads, three streams; RecordWays'
     /// @throws ContractError if the device cannot address the homes, as one array; CudaError
-    explicit LookaheadRoute(Table& table, Trace* trace = nullptr)
+    explicit LookaheadRoute(Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
         : table_(&table),
           trace_(trace),
           planner_(&table.placement().planner()),
-          records_(table.layout(), table.homes()),
+          ways_(way, table.layout(), addressable_homes(table), gatherers, scatterers),
           in_(table.layout().stride, ring_rows(), flights() + 1),
           out_(table.layout().stride, ring_rows(), flights() + 1),
           in_stream_(Priority::high),
           out_stream_(Priority::high) {
         check(::cudaGetDevice(&device_), "look for a CUDA device");
-        require_addressable_homes();
         for (std::size_t f = 0; f < flights(); ++f) {
             flights_.push_back(std::make_unique<Flight>(timing()));
             flights_.back()->plan.reserve(planner_->options());
@@ -169,6 +154,10 @@ class LookaheadRoute {
         flight.cold = &cold;
         flight.located = located;
         const auto& [bring, leave] = std::tie(flight.plan.bring, flight.plan.leave);
+        flight.in.zero_copy = ways_.zero_copy_in(bring.size());
+        flight.out.zero_copy = ways_.zero_copy_out(leave.size());
+        if (flight.in.zero_copy) zero_copy_.rows_in += bring.size();
+        if (flight.out.zero_copy) zero_copy_.rows_out += leave.size();
         if (!take(in_, number, bring.size(), flight.in.records) ||
             !take(out_, number, leave.size(), flight.out.records)) {
             return false;
@@ -254,12 +243,16 @@ class LookaheadRoute {
     [[nodiscard]] const LookaheadPlanner& planner() const { return *planner_; }
     /// @pre no batch is under way
     [[nodiscard]] const LookaheadStalls& stalls() const { return stalls_; }
+    /// @pre no batch is under way
+    [[nodiscard]] const ZeroCopyCounts& zero_copy() const { return zero_copy_; }
+    [[nodiscard]] const RecordWays<T>& ways() const { return ways_; }
 
   private:
     // Work of one stream, timed where there is a trace.
     struct Work {
         explicit Work(Event::Timing timing) : begun(timing), done(timing) {}
-        typename RecordRing<T>::Records records;
+        typename RecordRing<T>::Records records;  // of the zero-copy way: row ids in their place
+        bool zero_copy = false;
         Event begun;
         Event done;
     };
@@ -276,7 +269,6 @@ class LookaheadRoute {
         bool is_traced = false;
     };
     enum class Lane : std::uint8_t { planner, gather, write_back, step, put_in, take_out };
-    static constexpr unsigned link_blocks = 32;
 
     [[nodiscard]] static std::size_t rows_of(const LookaheadOptions& options) {
         const std::uint64_t most = LookaheadPlan::most_moves(options);
@@ -290,8 +282,8 @@ class LookaheadRoute {
     [[nodiscard]] Flight& at(std::uint64_t number) { return *flights_[number % flights_.size()]; }
 
     // Direct look-ups go to the homes.
-    void require_addressable_homes() const {
-        const auto homes = table_->homes();
+    [[nodiscard]] static auto addressable_homes(const Table& table) {
+        const auto homes = table.homes();
         require(homes.size() == 1,
                 [&] { return concat("homes in ", homes.size(), " arrays, expected all rows in one"); });
         cudaPointerAttributes attributes{};
@@ -299,6 +291,7 @@ class LookaheadRoute {
         require(attributes.type != cudaMemoryTypeUnregistered, [] {
             return std::string("homes in pageable memory, expected memory that the device can address");
         });
+        return homes;
     }
 
     template <class F>
@@ -376,25 +369,36 @@ class LookaheadRoute {
     void take_out(Flight& flight) {
         const std::vector<RowMove>& leave = flight.plan.leave;
         if (leave.empty()) return;
-        for (std::size_t i = 0; i < leave.size(); ++i) {
-            flight.out.records.slots[i] = static_cast<std::uint32_t>(leave[i].slot);
-        }
+        name_rows(flight.out, leave);
         const On out = cuda::on(out_stream_);
         Delays::device(out, At::take_out, flight.plan.number);
         move<false>(out, flight.out);
         leaves_.tell(out, flight.plan.number + 1);
     }
 
+    // Writes down which slots, and of the zero-copy way which rows, records travel between.
+    void name_rows(Work& work, const std::vector<RowMove>& moves) const {
+        const auto& records = work.records;
+        for (std::size_t i = 0; i < moves.size(); ++i) {
+            records.slots[i] = static_cast<std::uint32_t>(moves[i].slot);
+        }
+        if (!work.zero_copy) return;
+        const std::uint64_t first = table_->homes()[0].first;
+        std::uint64_t* const rows = rows_of(work);
+        for (std::size_t i = 0; i < moves.size(); ++i) rows[i] = moves[i].row - first;
+    }
+    // A record is a multiple of 16 bytes.
+    [[nodiscard]] static std::uint64_t* rows_of(const Work& work) {
+        return reinterpret_cast<std::uint64_t*>(work.records.records);
+    }
+
     template <bool to_slots>
     void move(On on, Work& work) {
-        const auto& records = work.records;
-        const auto vectors = static_cast<std::uint32_t>(table_->layout().stride * sizeof(T) / sizeof(uint4));
-        const unsigned blocks = std::min(launch_grid(records.count * vectors, 256), link_blocks);
         if (trace_ != nullptr) work.begun.record(on);
-        detail::move_over_link<to_slots><<<blocks, 256, 0, on.stream>>>(
-            reinterpret_cast<uint4*>(table_->source().fast.weights), records.slots,
-            reinterpret_cast<uint4*>(records.records), static_cast<std::uint32_t>(records.count), vectors);
-        check_launch("move_over_link");
+        detail::move_records_over_link<to_slots>(
+            on, table_->source().fast.weights, work.records.slots,
+            work.zero_copy ? table_->homes()[0].weights : work.records.records,
+            work.zero_copy ? rows_of(work) : nullptr, work.records.count, table_->layout().stride);
         work.done.record(on);
     }
 
@@ -417,12 +421,10 @@ class LookaheadRoute {
             if (!wait_for_steps(waits.steps_before_bring, waited)) return;
             const std::vector<RowMove>& bring = flight.plan.bring;
             if (!bring.empty()) {
-                for (std::size_t i = 0; i < bring.size(); ++i) {
-                    flight.in.records.slots[i] = static_cast<std::uint32_t>(bring[i].slot);
-                }
-                {
+                name_rows(flight.in, bring);
+                if (!flight.in.zero_copy) {
                     const auto scope = scope_of(Lane::gather, "gather", number);
-                    records_.gather(
+                    ways_.copy().gather(
                         bring.size(), [&](std::size_t i) { return table_->home_record(bring[i].row); },
                         flight.in.records.records);
                 }
@@ -455,9 +457,11 @@ class LookaheadRoute {
             Delays::host(At::scatter, number);
             if (!leave.empty()) {
                 if (!wait_for_device(leaves_, number + 1, out_stream_)) return;
-                const auto scope = scope_of(Lane::write_back, "write back", number);
-                records_.scatter(leave.size(), flight.out.records.records,
-                                 [&](std::size_t i) { return table_->home_record(leave[i].row); });
+                if (!flight.out.zero_copy) {
+                    const auto scope = scope_of(Lane::write_back, "write back", number);
+                    ways_.copy().scatter(leave.size(), flight.out.records.records,
+                                         [&](std::size_t i) { return table_->home_record(leave[i].row); });
+                }
             }
             {
                 const std::lock_guard lock(mutex_);
@@ -508,7 +512,8 @@ class LookaheadRoute {
     Event origin_{Event::Timing::on};  // the point of the trace's origin_time_
     double origin_time_ = 0;
     LookaheadPlanner* planner_;
-    RecordCopy<T> records_;
+    RecordWays<T> ways_;
+    ZeroCopyCounts zero_copy_;  // of the thread that plans
     int device_ = 0;
     RecordRing<T> in_;
     RecordRing<T> out_;

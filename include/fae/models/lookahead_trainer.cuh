@@ -38,6 +38,7 @@
 #include "fae/cuda/hot_cold_table.cuh"
 #include "fae/cuda/lookahead_route.cuh"
 #include "fae/cuda/on_with.hpp"
+#include "fae/cuda/record_ways.cuh"
 #include "fae/cuda/row_index.cuh"
 #include "fae/cuda/stream.hpp"
 #include "fae/io/packed.hpp"
@@ -145,7 +146,8 @@ class LookaheadTrainer {
     /// @throws ContractError if the model's sparse part is not features x dim of the table, or a batch may
     ///         have more look-ups than the planner takes; CudaError
     LookaheadTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data,
-                     LookaheadThreads threads = {}, Trace* trace = nullptr)
+                     LookaheadThreads threads = {}, Trace* trace = nullptr,
+                     RecordWay way = RecordWay::measured)
         : table_(&table),
           lookups_(static_cast<std::size_t>(most_lookups(data, model.max_batch()))),
           threads_(threads.resolved()),
@@ -153,7 +155,7 @@ class LookaheadTrainer {
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
           loader_(data),
           plan_threads_(threads_.plan, plan_eagerness),
-          route_(table, trace),
+          route_(table, trace, way),
           prefetcher_(
               data, ahead_,
               [this] { return detail::PlannedBatch(trainer_.pinned_batch(), route_.planner()); },
@@ -219,6 +221,9 @@ class LookaheadTrainer {
     /// Of all batches so far. After finish().
     [[nodiscard]] const LookaheadCounts& counts() const { return route_.planner().counts(); }
     [[nodiscard]] const LookaheadStalls& stalls() const { return route_.stalls(); }
+    [[nodiscard]] const ZeroCopyCounts& zero_copy() const { return route_.zero_copy(); }
+    /// How records travel, and what that was measured to cost.
+    [[nodiscard]] const RecordWays<float>& record_ways() const { return route_.ways(); }
     [[nodiscard]] double planning_seconds() const { return route_.planner().seconds(); }
 
     /// Predicts all inputs of some columns; nothing is updated and nothing moves: look-ups of rows without a

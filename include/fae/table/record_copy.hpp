@@ -29,6 +29,9 @@ class RecordCopy {
         });
     }
 
+    /// Whether every home lies as a packed record does: weights, state and what is behind them in one piece.
+    [[nodiscard]] bool is_whole() const { return whole_; }
+
     /// records[i] = the record at home(i), a pair of weights and state, for every i < count.
     /// @cost reads and writes each record once
     template <class HomeOf>

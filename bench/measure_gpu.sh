@@ -7,8 +7,8 @@
 #   python3 bench/publish.py --measured measured       # makes bench/results/gpu_*.json of it, where the history is
 #
 # hot_step takes under two minutes, of which PyTorch's three variants most.
-# FAE_MEASURE in the environment names the parts to run: fae forecast lookahead hot_step embedding_bag synchronise profile sketch
-# home_route.
+# FAE_MEASURE in the environment names the parts to run:
+# fae forecast lookahead lookahead_soak hot_step embedding_bag synchronise profile sketch home_route.
 set -euo pipefail
 
 build=$1
@@ -21,7 +21,7 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem --
 { grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: //'; nproc; awk '/MemTotal/ { printf "%.0f\n", $2 / 1048576 }' /proc/meminfo; } >"$out/host.txt"
 date -I >"$out/date.txt"
 
-for part in ${FAE_MEASURE:-fae forecast lookahead hot_step embedding_bag synchronise profile sketch home_route}; do
+for part in ${FAE_MEASURE:-fae forecast lookahead lookahead_soak hot_step embedding_bag synchronise profile sketch home_route}; do
   echo "== $part"
   case $part in
     fae) "$build/bench/cuda/fae_bench" --json "$out/fae.json" ;;
@@ -33,6 +33,7 @@ for part in ${FAE_MEASURE:-fae forecast lookahead hot_step embedding_bag synchro
         --json "$out/lookahead_rowwise.json"
       "$bench" --placements all_slots,lookahead --model rmc3 --batches 4096 --budgets 1024 --json "$out/lookahead_rmc3.json"
       ;;
+    lookahead_soak) "$build/bench/cuda/lookahead_soak_bench" 100000 "$out/lookahead_soak.json" ;;
     hot_step)
       "$build/bench/cuda/dlrm_bench" --benchmark_out="$out/hot_step.json" --benchmark_out_format=json
       python3 "$here/peers/torch_dlrm.py" --seconds 0.5 --out "$out/torch_dlrm.json" --ours "$out/hot_step.json"

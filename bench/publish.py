@@ -276,8 +276,17 @@ class Lookahead:
             line["samples_per_second"] = round(run["inputs"] / seconds(run))
             line["planning_us_a_batch"] = round(run["planning_us"], 1)
             for way in ("rows_in", "rows_out"):
+                line[f"{way}_M_per_s"] = round(run[way] / seconds(run) * 1e-6, 2)
                 line[f"{way}_GBs"] = round(run[way] * run["record_bytes"] / seconds(run) * 1e-9, 3)
+            line["zero_copy_share"] = round(run["zero_copy_rows"] / max(run["rows_in"] + run["rows_out"], 1), 3)
+            line["row_ns"] = {part: round(ns, 2) for part, ns in run["row_ns"].items()}
+            line["waited_s"] = {cause: round(waited, 4) for cause, waited in run["waited"].items()}
+            line["longest_pole"] = self.longest_pole(run, seconds(run))
             made.append(line)
+            hybrid = self.torch_hybrid(folder, run)
+            if hybrid is not None:
+                made.append(figure(f"look-ahead over PyTorch's hybrid, {here}", [run["inputs"] / one / hybrid for one in run["seconds"]],
+                                   "x", "≥ 60" if run["budget_MiB"] == 256 else "", 1))
             made += [figure(f"{name} over look-ahead, {here}", [seconds(other) / one for one in run["seconds"]], "x",
                             "≥ 10" if name == "reference" else "", 2)
                      for name, other in others.items() if name != "all_slots"]
@@ -286,6 +295,38 @@ class Lookahead:
                         [one / seconds(plain[run["batch"]]) for one in run["seconds"]], "x", "≤ 1.15", 2)
                  for run in runs if run["of"].endswith("Adagrad") and run["placement"] == "lookahead" and run["batch"] in plain]
         return made
+
+    @staticmethod
+    def longest_pole(run, seconds):
+        """What an epoch waits for: the step, unless training waited for rows; then planning, or the rows' way."""
+        if run["waited"]["rows"] < 0.05 * seconds:
+            return "step"
+        planning = run["planning_us"] * 1e-6 * run["inputs"] / run["batch"]
+        return "planning" if planning > 0.8 * seconds else "rows on their way, or loading"
+
+    @staticmethod
+    def torch_hybrid(folder, run):
+        """Samples/s of PyTorch's hybrid step at this shape and batch, where it has been measured beside."""
+        path = os.path.join(folder, "torch_dlrm.json")
+        if not os.path.exists(path) or not run["of"].endswith("sgd"):
+            return None
+        return next((peer["samples_per_second"] for peer in json.load(open(path, encoding="utf-8"))["results"]
+                     if (peer["variant"], peer["model"], peer["batch"]) == ("hybrid", run["of"].split(",")[0], run["batch"])), None)
+
+
+class Soak:
+    title = "a soak of the look-ahead placement on the GPU"
+    part = "lookahead_soak"
+
+    def figures(self, folder):
+        said = json.load(open(os.path.join(folder, f"{self.part}.json"), encoding="utf-8"))
+        if len(set(said["digests"])) != 1:
+            sys.exit("lookahead_soak: digests differ")
+        line = figure(f"{said['batches']:,} batches of {said['batch']}, row-wise Adagrad, a window of {said['window']:,} slots",
+                      [said["seconds"]], "s", "≤ 240", 1)
+        line.update({key: said[key] for key in ("seconds_all_slots", "rows_in", "rows_out", "announced_bytes", "waited")})
+        return [line] + [figure(f"memory of the {where} at the end over that at a tenth", [said[where][2] / said[where][1]], "x",
+                                "1", 4) for where in ("device", "process")]
 
 
 class DeviceForecast:
@@ -402,7 +443,7 @@ class DeviceBags:
 
 
 MEASURED = {"gpu_hot_step": HotStep(), "gpu_embedding_bag": DeviceBags(), "gpu_fae": Fae(), "gpu_lookahead": Lookahead(),
-            "gpu_forecast": DeviceForecast(), "gpu_counting": Counting(),
+            "gpu_soak": Soak(), "gpu_forecast": DeviceForecast(), "gpu_counting": Counting(),
             "gpu_sketch": Sketch(), "gpu_synchronisation": Synchronisation()}
 
 

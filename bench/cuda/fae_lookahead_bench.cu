@@ -125,10 +125,16 @@ class Report {
                << static_cast<double>(counts.rows_out) / rounds << R"(, "record_bytes": )" << record_bytes_
                << R"(, "direct": )" << (all > 0 ? static_cast<double>(counts.direct) / all : 0)
                << R"(, "zero_copy_rows": )"
-               << (epochs.zero_copy.rows_in + epochs.zero_copy.rows_out) / (epochs.seconds.size() + 1)
+               << static_cast<double>(epochs.zero_copy.rows_in + epochs.zero_copy.rows_out) / rounds
                << R"(, "planning_us": )"
                << (epochs.batches == 0 ? 0 : epochs.planning / static_cast<double>(epochs.batches) * 1e6)
-               << R"(, "seconds": [)";
+               << R"(, "waited": {"steps": )" << epochs.stalls.steps / rounds << R"(, "homes": )"
+               << epochs.stalls.homes / rounds << R"(, "room": )" << epochs.stalls.room / rounds
+               << R"(, "rows": )" << epochs.stalls.rows / rounds << R"(}, "row_ns": {"gather": )"
+               << epochs.gather.record * 1e9 << R"(, "packed_in": )" << epochs.packed.record * 1e9
+               << R"(, "zero_copy_in": )" << epochs.read.record * 1e9 << R"(, "scatter": )"
+               << epochs.scatter.record * 1e9 << R"(, "packed_out": )" << epochs.unpacked.record * 1e9
+               << R"(, "zero_copy_out": )" << epochs.write.record * 1e9 << R"(}, "seconds": [)";
         for (std::size_t i = 0; i < epochs.seconds.size(); ++i) {
             *json_ << (i == 0 ? "" : ", ") << epochs.seconds[i];
         }

@@ -5,7 +5,7 @@
 // batches with all rows in device memory. At the end both hold the same bits, and the memory of device and
 // process is what it was after a tenth of the batches; else it exits with 1.
 //
-//   build/cuda/bench/cuda/lookahead_soak_bench [BATCHES]
+//   build/cuda/bench/cuda/lookahead_soak_bench [BATCHES [JSON]]
 #include <cuda_runtime_api.h>
 #include <unistd.h>
 
@@ -134,6 +134,25 @@ int main(int argc, char** argv) {
         mb(ahead.at_tenth.device), mb(ahead.at_end.device), mb(ahead.before.process),
         mb(ahead.at_tenth.process), mb(ahead.at_end.process));
     std::printf("digests %s and %s\n", ahead.digest.c_str(), slots.digest.c_str());
+    if (argc > 2) {
+        const auto three = [](std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+            return "[" + std::to_string(a) + ", " + std::to_string(b) + ", " + std::to_string(c) + "]";
+        };
+        std::ofstream(argv[2]) << R"({"batches": )" << batches << R"(, "batch": )" << setting.batch
+                               << R"(, "window": )" << fit.options.window << R"(, "seconds": )"
+                               << ahead.seconds << R"(, "seconds_all_slots": )" << slots.seconds
+                               << R"(, "rows_in": )" << ahead.counts.rows_in << R"(, "rows_out": )"
+                               << ahead.counts.rows_out << R"(, "announced_bytes": {"pinned": )"
+                               << ahead.announced.process << R"(, "device": )" << ahead.announced.device
+                               << R"(}, "device": )"
+                               << three(ahead.before.device, ahead.at_tenth.device, ahead.at_end.device)
+                               << R"(, "process": )"
+                               << three(ahead.before.process, ahead.at_tenth.process, ahead.at_end.process)
+                               << R"(, "waited": {"steps": )" << ahead.stalls.steps << R"(, "homes": )"
+                               << ahead.stalls.homes << R"(, "room": )" << ahead.stalls.room
+                               << R"(, "rows": )" << ahead.stalls.rows << R"(}, "digests": [")"
+                               << ahead.digest << R"(", ")" << slots.digest << "\"]}\n";
+    }
     const bool same_memory = ahead.at_end.device == ahead.at_tenth.device &&
                              ahead.at_end.process <= ahead.at_tenth.process + (std::uint64_t{1} << 20);
     return ahead.digest == slots.digest && same_memory ? 0 : 1;

@@ -234,7 +234,7 @@ TEST_CASE("look-ahead planner: it takes the memory that it announces, whatever t
             const HotSet many = HotSet::all(std::uint64_t{1} << 36);
             CHECK(LookaheadPlanner(few, options).bytes() == LookaheadPlanner::bytes_for(options));
             CHECK(LookaheadPlanner(many, options).bytes() == LookaheadPlanner::bytes_for(options));
-            CHECK(LookaheadPlanner::bytes_for(options) <= 300 * window + 32 * lookups + 4096);
+            CHECK(LookaheadPlanner::bytes_for(options) <= 140 * window + 64 * lookups + 4096);
         }
     }
     const LookaheadCase c = large_case();
@@ -299,6 +299,7 @@ TEST_CASE(
             std::vector<std::uint32_t> located(c.batches[b].size());
             whole.push(seq, lookups_of(c.batches[b]), Span<std::uint32_t>(located), expected);
             parts.push(seq, cold[b], found);
+            parts.list_moves(cold[b], found);
             parts.locate_others(seq, cold[b], Span<std::uint32_t>(in_place[b]));
             REQUIRE(in_place[b] == located);
             REQUIRE(equal(found, expected));

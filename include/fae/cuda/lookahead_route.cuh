@@ -66,7 +66,7 @@ struct NoDelays {
 struct LookaheadStalls {
     double steps = 0;  ///< planning waited for steps: the device is the longest pole
     double homes = 0;  ///< planning waited for rows on their way home
-    double room = 0;   ///< planning waited for pinned memory
+    double room = 0;   ///< rows that come or leave waited for pinned memory
     double rows = 0;   ///< training waited for rows: planning, gathering or the link is the longest pole
 };
 
@@ -88,7 +88,7 @@ class LookaheadRoute {
     /// @param table  of a placement with a planner, over homes in PinnedSpace; outlives the route
     /// @param trace  where events of threads and streams go, or null; outlives the route
     /// @param way    how records travel
-    /// @cost  pinned_bytes() of pinned memory, six threads, three streams; RecordWays'
+    /// @cost  pinned_bytes() of pinned memory, seven threads, three streams; RecordWays'
     /// @throws ContractError if the device cannot address the homes, as one array; CudaError
     explicit LookaheadRoute(Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
         : table_(&table),
@@ -105,7 +105,8 @@ class LookaheadRoute {
             flights_.back()->plan.reserve(planner_->options());
         }
         if (trace_ != nullptr) {
-            for (const char* const lane : {"planner", "gather", "write-back", "step", "put in", "take out"}) {
+            for (const char* const lane :
+                 {"planner", "list", "gather", "write-back", "step", "put in", "take out"}) {
                 lanes_.push_back(trace_->lane(lane));
             }
             origin_.record(cuda::on(step_stream_));
@@ -113,6 +114,7 @@ class LookaheadRoute {
             origin_time_ = trace_->now();
         }
         try {
+            start([this] { list_rows(); });
             for (std::size_t t = 0; t < gatherers; ++t) start([this] { gather_rows(); });
             for (std::size_t t = 0; t < scatterers; ++t) start([this] { scatter_rows(); });
         } catch (...) {
@@ -153,23 +155,11 @@ class LookaheadRoute {
         }
         flight.cold = &cold;
         flight.located = located;
-        const auto& [bring, leave] = std::tie(flight.plan.bring, flight.plan.leave);
-        flight.in.zero_copy = ways_.zero_copy_in(bring.size());
-        flight.out.zero_copy = ways_.zero_copy_out(leave.size());
-        if (flight.in.zero_copy) zero_copy_.rows_in += bring.size();
-        if (flight.out.zero_copy) zero_copy_.rows_out += leave.size();
-        if (!take(in_, number, bring.size(), flight.in.records) ||
-            !take(out_, number, leave.size(), flight.out.records)) {
-            return false;
-        }
-        take_out(flight);
         {
             const std::lock_guard lock(mutex_);
-            flight.is_brought = flight.is_home = false;
-            planned_ = number + 1;
+            served_ = number + 1;
         }
-        to_gather_.notify_one();
-        to_scatter_.notify_one();
+        to_list_.notify_one();
         return true;
     }
 
@@ -268,7 +258,7 @@ class LookaheadRoute {
         bool is_home = false;
         bool is_traced = false;
     };
-    enum class Lane : std::uint8_t { planner, gather, write_back, step, put_in, take_out };
+    enum class Lane : std::uint8_t { planner, list, gather, write_back, step, put_in, take_out };
 
     [[nodiscard]] static std::size_t rows_of(const LookaheadOptions& options) {
         const std::uint64_t most = LookaheadPlan::most_moves(options);
@@ -363,6 +353,41 @@ class LookaheadRoute {
             ring.give_back(done());
         }
         return true;
+    }
+
+    // The thread that lists the rows of each plan, finds memory for their records and lets rows leave: what
+    // would hold up the thread that plans.
+    void list_rows() {
+        for (std::uint64_t number = 0;; ++number) {
+            {
+                std::unique_lock lock(mutex_);
+                to_list_.wait(lock, [&] { return closed_ || error_ || served_ > number; });
+                if (closed_ || error_) return;
+            }
+            Flight& flight = at(number);
+            {
+                const auto scope = scope_of(Lane::list, "list", number);
+                planner_->list_moves(*flight.cold, flight.plan);
+            }
+            const std::size_t bring = flight.plan.bring.size();
+            const std::size_t leave = flight.plan.leave.size();
+            flight.in.zero_copy = ways_.zero_copy_in(bring);
+            flight.out.zero_copy = ways_.zero_copy_out(leave);
+            if (flight.in.zero_copy) zero_copy_.rows_in += bring;
+            if (flight.out.zero_copy) zero_copy_.rows_out += leave;
+            if (!take(in_, number, bring, flight.in.records) ||
+                !take(out_, number, leave, flight.out.records)) {
+                return;
+            }
+            take_out(flight);
+            {
+                const std::lock_guard lock(mutex_);
+                flight.is_brought = flight.is_home = false;
+                planned_ = number + 1;
+            }
+            to_gather_.notify_one();
+            to_scatter_.notify_one();
+        }
     }
 
     // Queues the way of the leaving rows out of their slots; the steps that needed them are done.
@@ -497,7 +522,7 @@ class LookaheadRoute {
     }
 
     void wake_all() {
-        for (std::condition_variable* const waiting : {&changed_, &to_gather_, &to_scatter_}) {
+        for (std::condition_variable* const waiting : {&changed_, &to_list_, &to_gather_, &to_scatter_}) {
             waiting->notify_all();
         }
     }
@@ -513,7 +538,7 @@ class LookaheadRoute {
     double origin_time_ = 0;
     LookaheadPlanner* planner_;
     RecordWays<T> ways_;
-    ZeroCopyCounts zero_copy_;  // of the thread that plans
+    ZeroCopyCounts zero_copy_;  // of the thread that lists, as the rings
     int device_ = 0;
     RecordRing<T> in_;
     RecordRing<T> out_;
@@ -529,9 +554,11 @@ class LookaheadRoute {
     LookaheadStalls stalls_;
     std::mutex mutex_;
     std::condition_variable changed_;  // any of what follows
+    std::condition_variable to_list_;
     std::condition_variable to_gather_;
     std::condition_variable to_scatter_;
-    std::uint64_t planned_ = 0;
+    std::uint64_t served_ = 0;      // plans whose look-ups are served
+    std::uint64_t planned_ = 0;     // whose rows are listed, too
     std::uint64_t gathering_ = 0;   // begun
     std::uint64_t scattering_ = 0;  // begun
     std::uint64_t homes_ = 0;       // plans whose leaving rows are at home, as all before them

@@ -156,71 +156,97 @@ class RecordWays {
         return direct.of(rows) <= std::max(host.of(rows), link.of(rows));
     }
 
-    // Two numbers of rows give both parts of a cost.
-    void measure(std::size_t gatherers, std::size_t scatterers) {
-        constexpr std::uint64_t most = 8192;
-        const auto many = static_cast<std::size_t>(std::min<std::uint64_t>(homes_.rows, most));
-        const std::size_t few = many / 16;
-        if (few == 0) return;
-        Buffer<std::uint64_t, PinnedSpace> rows(many);
-        Buffer<std::uint32_t, PinnedSpace> slots(many);
-        Buffer<T, PinnedSpace> packed(many * layout_.stride);
-        Buffer<T, DeviceSpace> tier(many * layout_.stride);
-        const std::uint64_t apart = homes_.rows / many;
-        for (std::size_t i = 0; i < many; ++i) {
-            rows[i] = i * apart;
-            slots[i] = static_cast<std::uint32_t>(i);
-        }
-        const Stream stream;
-        Event begun(Event::Timing::on);
-        Event done(Event::Timing::on);
-        const auto home = [&](std::size_t i) {
-            return Record{homes_.weights_of(homes_.first + rows[i]), homes_.state_of(homes_.first + rows[i])};
-        };
-        const auto link = [&](auto to_slots, bool direct) {
-            return fit(few, many, [&](std::size_t count) {
-                begun.record(cuda::on(stream));
-                for (int i = 0; i < repetitions; ++i) {
-                    detail::move_records_over_link<decltype(to_slots)::value>(
-                        cuda::on(stream), tier.data(), slots.data(), direct ? homes_.weights : packed.data(),
-                        direct ? rows.data() : nullptr, count, layout_.stride);
-                }
-                done.record(cuda::on(stream));
-                done.synchronise();
-                return 1e-3 * static_cast<double>(done.milliseconds_since(begun)) / repetitions;
-            });
-        };
-        const auto host = [&](std::size_t threads, auto&& work) {
-            RecordCost cost = fit(few, many, [&](std::size_t count) {
-                const auto start = std::chrono::steady_clock::now();
-                work(count);
-                return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-            });
-            cost.once /= static_cast<double>(threads);
-            cost.record /= static_cast<double>(threads);
-            return cost;
-        };
-        // First from the homes into slots, so that what is written back later are their own bits.
-        read_ = link(std::true_type{}, true);
-        write_ = link(std::false_type{}, true);
-        packed_out_ = link(std::false_type{}, false);
-        packed_in_ = link(std::true_type{}, false);
-        gather_ = host(gatherers, [&](std::size_t count) { copy_.gather(count, home, packed.data()); });
-        scatter_ = host(scatterers, [&](std::size_t count) { copy_.scatter(count, packed.data(), home); });
-    }
-
     struct Record {
         T* weights;
         T* state;
     };
-    static constexpr int repetitions = 4;
 
+    /// What the measurements use.
+    struct Trial {
+        Trial(const RowsView<T>& homes, std::size_t stride, std::size_t most)
+            : apart(homes.rows / most), rows(most), slots(most), packed(most * stride), tier(most * stride) {
+            for (std::size_t i = 0; i < most; ++i) slots[i] = static_cast<std::uint32_t>(i);
+        }
+        /// Other rows, spread over all: none of them is in a cache yet, unless the table fits one.
+        void next_rows() {
+            for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i * apart + turn % apart;
+            ++turn;
+        }
+
+        std::uint64_t apart;
+        std::uint64_t turn = 0;
+        Buffer<std::uint64_t, PinnedSpace> rows;
+        Buffer<std::uint32_t, PinnedSpace> slots;
+        Buffer<T, PinnedSpace> packed;
+        Buffer<T, DeviceSpace> tier;
+        Stream stream;
+        Event begun{Event::Timing::on};
+        Event done{Event::Timing::on};
+    };
+
+    void measure(std::size_t gatherers, std::size_t scatterers) {
+        constexpr std::uint64_t most = 16384;
+        const auto many = static_cast<std::size_t>(std::min<std::uint64_t>(homes_.rows, most));
+        const std::size_t few = many / 16;
+        if (few == 0) return;
+        Trial trial(homes_, layout_.stride, many);
+        const auto home = [&](std::size_t i) {
+            const RowId row = homes_.first + trial.rows[i];
+            return Record{homes_.weights_of(row), homes_.state_of(row)};
+        };
+        const auto link = [&](auto to_slots, bool direct, std::size_t count) {
+            detail::move_records_over_link<decltype(to_slots)::value>(
+                cuda::on(trial.stream), trial.tier.data(), trial.slots.data(),
+                direct ? homes_.weights : trial.packed.data(), direct ? trial.rows.data() : nullptr, count,
+                layout_.stride);
+        };
+        const auto link_seconds = [&](auto to_slots, bool direct, std::size_t count) {
+            trial.begun.record(cuda::on(trial.stream));
+            link(to_slots, direct, count);
+            trial.done.record(cuda::on(trial.stream));
+            trial.done.synchronise();
+            return 1e-3 * static_cast<double>(trial.done.milliseconds_since(trial.begun));
+        };
+        const auto host_seconds = [&](std::size_t threads, auto&& work) {
+            const auto start = std::chrono::steady_clock::now();
+            work();
+            return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() /
+                   static_cast<double>(threads);
+        };
+        constexpr std::true_type in;
+        constexpr std::false_type out;
+        const auto cost_of = [&](auto&& seconds_of) { return fit(trial, few, many, seconds_of); };
+        // What is written to homes are their own bits: the same rows have been read before.
+        read_ = cost_of([&](std::size_t count) { return link_seconds(in, true, count); });
+        write_ = cost_of([&](std::size_t count) {
+            link(in, true, count);
+            return link_seconds(out, true, count);
+        });
+        packed_out_ = cost_of([&](std::size_t count) { return link_seconds(out, false, count); });
+        packed_in_ = cost_of([&](std::size_t count) { return link_seconds(in, false, count); });
+        gather_ = cost_of([&](std::size_t count) {
+            return host_seconds(gatherers, [&] { copy_.gather(count, home, trial.packed.data()); });
+        });
+        scatter_ = cost_of([&](std::size_t count) {
+            // By the device, so that the homes are in no cache of the host's.
+            link(in, true, count);
+            link(out, false, count);
+            trial.stream.synchronise();
+            return host_seconds(scatterers, [&] { copy_.scatter(count, trial.packed.data(), home); });
+        });
+    }
+
+    // Two numbers of rows give both parts of a cost.
     template <class F>
-    [[nodiscard]] static RecordCost fit(std::size_t few, std::size_t many, F&& seconds_of) {
+    [[nodiscard]] static RecordCost fit(Trial& trial, std::size_t few, std::size_t many, F&& seconds_of) {
         const auto least = [&](std::size_t count) {
-            static_cast<void>(seconds_of(count));  // caches and kernels are there
-            double seconds = seconds_of(count);
-            for (int i = 0; i < 4; ++i) seconds = std::min(seconds, static_cast<double>(seconds_of(count)));
+            double seconds = 0;
+            for (int i = 0; i < 6; ++i) {
+                trial.next_rows();
+                const double one = seconds_of(count);
+                // The first loads kernels and pages.
+                if (i != 0) seconds = i == 1 ? one : std::min(seconds, one);
+            }
             return seconds;
         };
         const double of_few = least(few);

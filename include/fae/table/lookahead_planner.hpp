@@ -43,7 +43,7 @@ namespace fae::inline FAE_ABI {
 class LookaheadPlanner;
 
 /// The look-ups of one batch that are not of hot rows, as a planner's window looks at them: what serve_hot()
-/// leaves, push() serves and locate_others() locates.
+/// leaves, push() serves, and list_moves() and locate_others() read.
 class ColdLookups {
   public:
     /// None.
@@ -58,13 +58,16 @@ class ColdLookups {
     friend class LookaheadPlanner;
 
     [[nodiscard]] std::uint64_t bytes() const {
-        return lookups_.bytes() + chunks_.bytes() + runs_.bytes() + begins_.bytes();
+        return lookups_.bytes() + chunks_.bytes() + moves_.bytes() + runs_.bytes() + begins_.bytes() +
+               move_counts_.bytes();
     }
 
     Buffer<detail::ColdLookup, PageSpace> lookups_;  // shard after shard, without gaps
     Buffer<detail::ColdLookup, PageSpace> chunks_;   // of a chunk, by shard, from the chunk's begin on
     Buffer<std::uint32_t, PageSpace> runs_;          // of each chunk: where its shards begin, and the end
     Buffer<std::uint32_t, PageSpace> begins_;        // of each shard among lookups_, and the end
+    Buffer<detail::WindowMove, PageSpace> moves_;    // of each shard, from where its look-ups begin on
+    Buffer<std::uint32_t, PageSpace> move_counts_;   // of each shard
     std::size_t all_ = 0;
     std::size_t count_ = 0;
 };
@@ -105,14 +108,15 @@ class LookaheadPlanner {
         std::uint64_t bytes = cold_bytes_for(options);
         for (std::size_t s = 0; s < shards_for(options); ++s) {
             const auto [first, end] = slots_of(options, s);
-            bytes += detail::WindowShard::bytes_for(end - first, options);
+            bytes += detail::WindowShard::bytes_for(end - first);
         }
         return bytes;
     }
     /// The bytes that ColdLookups take at most.
     [[nodiscard]] static std::uint64_t cold_bytes_for(const LookaheadOptions& options) {
-        return 2 * options.most_lookups * sizeof(detail::ColdLookup) +
-               (chunks_for(options) + 1) * (shards_for(options) + 1) * sizeof(std::uint32_t);
+        const std::uint64_t shards = shards_for(options);
+        return options.most_lookups * (2 * sizeof(detail::ColdLookup) + sizeof(detail::WindowMove)) +
+               ((chunks_for(options) + 1) * (shards + 1) + shards) * sizeof(std::uint32_t);
     }
     /// The bytes that this one has taken.
     [[nodiscard]] std::uint64_t bytes() const {
@@ -168,11 +172,12 @@ class LookaheadPlanner {
         const auto start = std::chrono::steady_clock::now();
         serve_hot(exec, lookups, located, own_);
         serve_others(exec, own_, plan);
+        list_moves(own_, plan);
         locate_others(exec, own_, located);
         seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
-    /// push() in three parts. The first locates what is hot and knows nothing of other batches: any thread
+    /// push() in parts. The first locates what is hot and knows nothing of other batches: any thread
     /// may do it, for any batch, at any time.
     /// @param cold  made for this planner; overwritten
     template <Executor E, IndexType Index>
@@ -199,15 +204,27 @@ class LookaheadPlanner {
         cold.all_ = count;
         close_up(own ? 0 : ceil_div(count, grain), cold);
     }
-    /// The second serves the others and makes the plan, batch after batch: what push() has to be one at a
-    /// time for.
+    /// The second serves the others, batch after batch: what push() has to be one at a time for. Of the plan
+    /// it gives all but the lists of rows.
     template <Executor E>
     void push(const E& exec, ColdLookups& cold, LookaheadPlan& plan) {
         const auto start = std::chrono::steady_clock::now();
         serve_others(exec, cold, plan);
         seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    /// The third locates the others: any thread, once the second is done.
+    /// The third lists the rows that come and leave: any thread, once the second is done.
+    void list_moves(const ColdLookups& cold, LookaheadPlan& plan) const {
+        plan.bring.clear();
+        plan.leave.clear();
+        for (std::size_t s = 0; s < shard_count_; ++s) {
+            const detail::WindowMove* const moves = cold.moves_.data() + cold.begins_[s];
+            for (std::size_t i = 0; i < cold.move_counts_[s]; ++i) {
+                plan.bring.push_back({moves[i].row, moves[i].slot});
+                if (moves[i].before != no_row) plan.leave.push_back({moves[i].before, moves[i].slot});
+            }
+        }
+    }
+    /// The fourth locates the others, likewise.
     template <Executor E, IndexType Index>
     void locate_others(const E& exec, const ColdLookups& cold, Span<Index> located) const {
         require(located.size() == cold.all_,
@@ -352,12 +369,13 @@ class LookaheadPlanner {
     template <Executor E>
     void serve_others(const E& exec, ColdLookups& cold, LookaheadPlan& plan) {
         const std::uint64_t number = planned_++;
-        for (auto& shard : shards_) shard.begin(number);
         // One shard's part of the batch: first all rows that it holds, so that none of them is given away.
         const auto serve = [&](std::size_t s) {
             const std::uint32_t begin = cold.begins_[s];
             const Span<detail::ColdLookup> its(cold.lookups_.data() + begin, cold.begins_[s + 1] - begin);
+            shards_[s].begin(number, cold.moves_.data() + begin);
             shards_[s].bring(its.subspan(0, shards_[s].find(its)));
+            cold.move_counts_[s] = shards_[s].moves();
         };
         if (cold.count_ < grain) {
             seq.run(shard_count_, serve);
@@ -368,19 +386,13 @@ class LookaheadPlanner {
         counts_.add(plan.counts);
     }
 
-    // Puts the shards' parts of a plan together.
+    // Puts together what the shards' parts of a plan have to wait for, and what they count.
     void gather(std::uint64_t number, std::uint64_t hot, LookaheadPlan& plan) const {
         plan.number = number;
-        plan.bring.clear();
-        plan.leave.clear();
         plan.waits = {};
         plan.counts = {};
         plan.counts.hot = hot;
         for (const auto& shard : shards_) {
-            for (const auto& move : shard.moves()) {
-                plan.bring.push_back({move.row, move.slot});
-                if (move.before != no_row) plan.leave.push_back({move.before, move.slot});
-            }
             plan.waits.add(shard.waits());
             plan.counts.add(shard.counts());
         }
@@ -414,6 +426,8 @@ inline ColdLookups::ColdLookups(const LookaheadPlanner& planner)
     : lookups_(static_cast<std::size_t>(planner.options_.most_lookups)),
       chunks_(static_cast<std::size_t>(planner.options_.most_lookups)),
       runs_(LookaheadPlanner::chunks_for(planner.options_) * (planner.shard_count_ + 1)),
-      begins_(planner.shard_count_ + 1) {}
+      begins_(planner.shard_count_ + 1),
+      moves_(static_cast<std::size_t>(planner.options_.most_lookups)),
+      move_counts_(planner.shard_count_) {}
 
 }  // namespace fae::inline FAE_ABI

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "fae/core/config.hpp"
 #include "fae/core/prefetch.hpp"
@@ -28,6 +27,13 @@ struct ColdLookup {
     RowId row;
     std::uint32_t position;  ///< in the batch
     std::uint32_t hash;
+};
+
+/// A row that is brought, and the one that had its slot, or no_row.
+struct WindowMove {
+    RowId row;
+    RowId before;
+    Slot slot;
 };
 
 /// Slots [first, first + count) of the fast tier.
@@ -49,33 +55,26 @@ class WindowShard {
           queue_(static_cast<std::size_t>(2 * count)),
           rows_(most_rows(count)),
           direct_(static_cast<std::size_t>(most_direct(count))) {
-        moves_.reserve(static_cast<std::size_t>(most_moves(count, options)));
         for (std::size_t s = 0; s < slots_.size(); ++s) {
             slots_[s] = {no_row, no_row, 0, 0};
             queue_[s] = {static_cast<std::uint32_t>(s), 0};
         }
         waiting_ = slots_.size();
     }
-    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count, const LookaheadOptions& options) {
+    [[nodiscard]] static std::uint64_t bytes_for(std::uint64_t count) {
         return count * sizeof(Place) + 2 * count * sizeof(Waiting) + HashMap32::bytes_for(most_rows(count)) +
-               most_direct(count) * sizeof(Direct) + most_moves(count, options) * sizeof(Move);
+               most_direct(count) * sizeof(Direct);
     }
     [[nodiscard]] std::uint64_t bytes() const {
-        return slots_.bytes() + queue_.bytes() + rows_.bytes() + direct_.bytes() +
-               moves_.capacity() * sizeof(Move);
+        return slots_.bytes() + queue_.bytes() + rows_.bytes() + direct_.bytes();
     }
 
-    /// A row that is brought, and the one that had its slot, or no_row.
-    struct Move {
-        RowId row;
-        RowId before;
-        Slot slot;
-    };
-
     /// Begins plan `number`.
-    void begin(std::uint64_t number) {
+    /// @param moves  of rows that bring() brings, one for each look-up at most
+    void begin(std::uint64_t number, WindowMove* moves) {
         number_ = number;
-        moves_.clear();
+        moves_ = moves;
+        move_count_ = 0;
         waits_ = {};
         counts_ = {};
         forget();
@@ -124,7 +123,8 @@ class WindowShard {
         }
     }
 
-    [[nodiscard]] Span<const Move> moves() const { return moves_; }
+    /// Rows that came in this plan.
+    [[nodiscard]] std::uint32_t moves() const { return move_count_; }
     [[nodiscard]] const LookaheadWaits& waits() const { return waits_; }
     [[nodiscard]] const LookaheadCounts& counts() const { return counts_; }
 
@@ -167,9 +167,6 @@ class WindowShard {
     [[nodiscard]] static std::uint64_t most_direct(std::uint64_t count) { return count / 2; }
     [[nodiscard]] static std::uint64_t most_rows(std::uint64_t count) {
         return count == 0 ? 0 : 2 * count + most_direct(count) + 1;
-    }
-    [[nodiscard]] static std::uint64_t most_moves(std::uint64_t count, const LookaheadOptions& options) {
-        return std::min(count, options.most_lookups);
     }
     [[nodiscard]] static bool is_slot(std::uint32_t is) { return is < direct_bit; }
     [[nodiscard]] Direct& direct_of(std::uint32_t is) { return direct_[is & ~direct_bit]; }
@@ -235,7 +232,7 @@ class WindowShard {
     void give(std::uint32_t slot, RowId row) {
         Place& place = slots_[slot];
         if (place.before != no_row) static_cast<void>(rows_.erase(row_hash(place.before), slot));
-        moves_.push_back({row, place.row, first_ + slot});
+        moves_[move_count_++] = {row, place.row, first_ + slot};
         if (place.row != no_row) {
             waits_.steps_before_leave = std::max(waits_.steps_before_leave, place.end);
             ++counts_.rows_out;
@@ -332,8 +329,9 @@ class WindowShard {
     Buffer<Direct, PageSpace> direct_;  // a ring of direct_count_ entries, in the order of time
     std::size_t first_direct_ = 0;
     std::size_t direct_count_ = 0;
-    std::uint64_t untold_ = 0;  // one more than the latest step with a direct row that found no room
-    std::vector<Move> moves_;
+    std::uint64_t untold_ = 0;     // one more than the latest step with a direct row that found no room
+    WindowMove* moves_ = nullptr;  // the plan's own memory
+    std::uint32_t move_count_ = 0;
     std::uint64_t number_ = 0;
     LookaheadWaits waits_;
     LookaheadCounts counts_;

@@ -69,8 +69,8 @@ struct Epochs {
     double planning = 0;            ///< seconds, likewise
     std::uint64_t batches = 0;      ///< likewise
     gpu::ZeroCopyCounts zero_copy;  ///< likewise
-    gpu::RecordCost gather, packed, read;      ///< what a row was measured to cost on its way in
-    gpu::RecordCost scatter, unpacked, write;  ///< and out
+    gpu::RecordCost gather, copy_in, put, read;      ///< what a row was measured to cost on its way in
+    gpu::RecordCost scatter, copy_out, take, write;  ///< and out
 
     [[nodiscard]] double median() const { return stats::median(seconds); }
 };
@@ -181,10 +181,12 @@ Epochs run(const Exec& host, const fae::PackedDataset& data, const Setting& sett
         epochs.zero_copy = trainer.zero_copy();
         const auto& ways = trainer.record_ways();
         epochs.gather = ways.gather();
-        epochs.packed = ways.packed_in();
+        epochs.copy_in = ways.copy_in();
+        epochs.put = ways.put();
         epochs.read = ways.zero_copy_read();
         epochs.scatter = ways.scatter();
-        epochs.unpacked = ways.packed_out();
+        epochs.copy_out = ways.copy_out();
+        epochs.take = ways.take();
         epochs.write = ways.zero_copy_write();
         epochs.batches = schedule(data, setting).batches_per_epoch() * (setting.repetitions + 1);
     } else {

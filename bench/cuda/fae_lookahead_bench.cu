@@ -108,11 +108,14 @@ class Report {
             const auto nanoseconds = [](const gpu::RecordCost& cost) { return cost.record * 1e9; };
             const double moved = static_cast<double>(counts.rows_in + counts.rows_out);
             std::printf(
-                "      a row in: gathered %.1f ns by all threads, packed over the link %.1f, from its home "
-                "%.1f; "
-                "out: %.1f, %.1f, %.1f; %.0f %% of the rows went without the host\n",
-                nanoseconds(epochs.gather), nanoseconds(epochs.packed), nanoseconds(epochs.read),
-                nanoseconds(epochs.scatter), nanoseconds(epochs.unpacked), nanoseconds(epochs.write),
+                "      a row in: gathered %.1f ns by all threads, over the link %.1f, put %.1f; from its "
+                "home %.1f. "
+                "Out: taken %.1f, over the link %.1f, scattered %.1f; to its home %.1f. %.0f %% of the rows "
+                "went "
+                "without the host\n",
+                nanoseconds(epochs.gather), nanoseconds(epochs.copy_in), nanoseconds(epochs.put),
+                nanoseconds(epochs.read), nanoseconds(epochs.take), nanoseconds(epochs.copy_out),
+                nanoseconds(epochs.scatter), nanoseconds(epochs.write),
                 moved == 0 ? 0.0
                            : 100 * static_cast<double>(epochs.zero_copy.rows_in + epochs.zero_copy.rows_out) /
                                  moved);
@@ -131,10 +134,12 @@ class Report {
                << R"(, "waited": {"steps": )" << epochs.stalls.steps / rounds << R"(, "homes": )"
                << epochs.stalls.homes / rounds << R"(, "room": )" << epochs.stalls.room / rounds
                << R"(, "rows": )" << epochs.stalls.rows / rounds << R"(}, "row_ns": {"gather": )"
-               << epochs.gather.record * 1e9 << R"(, "packed_in": )" << epochs.packed.record * 1e9
-               << R"(, "zero_copy_in": )" << epochs.read.record * 1e9 << R"(, "scatter": )"
-               << epochs.scatter.record * 1e9 << R"(, "packed_out": )" << epochs.unpacked.record * 1e9
-               << R"(, "zero_copy_out": )" << epochs.write.record * 1e9 << R"(}, "seconds": [)";
+               << epochs.gather.record * 1e9 << R"(, "copy_in": )" << epochs.copy_in.record * 1e9
+               << R"(, "put": )" << epochs.put.record * 1e9 << R"(, "zero_copy_in": )"
+               << epochs.read.record * 1e9 << R"(, "take": )" << epochs.take.record * 1e9
+               << R"(, "copy_out": )" << epochs.copy_out.record * 1e9 << R"(, "scatter": )"
+               << epochs.scatter.record * 1e9 << R"(, "zero_copy_out": )" << epochs.write.record * 1e9
+               << R"(}, "seconds": [)";
         for (std::size_t i = 0; i < epochs.seconds.size(); ++i) {
             *json_ << (i == 0 ? "" : ", ") << epochs.seconds[i];
         }

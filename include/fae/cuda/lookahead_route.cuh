@@ -2,9 +2,9 @@
 //
 // LookaheadRoute: carries out the plans of a look-ahead placement (table/lookahead_plan.hpp) on the device.
 // While steps run, threads of its own gather the rows of batches to come from their homes and scatter rows
-// that leave; kernels on streams of their own put records into slots and take them out, over the link in both
-// directions at once. Where kernels that address the homes themselves are quicker (cuda/record_ways.cuh), the
-// threads only see to the order. Nothing waits but for what a plan says.
+// that leave; copies over the link in both directions at once, and short kernels that put records into slots
+// and take them out, are on streams of their own. Where kernels that address the homes themselves are quicker
+// (cuda/record_ways.cuh), the threads only see to the order. Nothing waits but for what a plan says.
 //
 //   cuda::LookaheadRoute<Table> route(table);
 //   any thread, for any batch:        route.planner().serve_hot(seq, lookups, located, cold);
@@ -40,7 +40,7 @@
 #include "fae/core/exec.hpp"
 #include "fae/core/span.hpp"
 #include "fae/core/types.hpp"
-#include "fae/cuda/device.cuh"
+#include "fae/cuda/copy.hpp"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/progress.cuh"
 #include "fae/cuda/record_ring.hpp"
@@ -88,7 +88,8 @@ class LookaheadRoute {
     /// @param table  of a placement with a planner, over homes in PinnedSpace; outlives the route
     /// @param trace  where events of threads and streams go, or null; outlives the route
     /// @param way    how records travel
-    /// @cost  pinned_bytes() of pinned memory, seven threads, three streams; RecordWays'
+    /// @cost  pinned_bytes() of pinned memory, device_bytes() of the device, seven threads, three streams;
+    /// RecordWays'
     /// @throws ContractError if the device cannot address the homes, as one array; CudaError
     explicit LookaheadRoute(Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
         : table_(&table),
@@ -127,9 +128,12 @@ class LookaheadRoute {
     /// Rows that are on their way are lost: finish() first.
     ~LookaheadRoute() { close(); }
 
-    /// Pinned memory that a route for this table takes.
+    /// Pinned memory, and memory of the device, that a route for this table takes.
     [[nodiscard]] static std::uint64_t pinned_bytes(const LookaheadOptions& options, std::size_t stride) {
         return 2 * RecordRing<T>::bytes_for(stride, rows_of(options));
+    }
+    [[nodiscard]] static std::uint64_t device_bytes(const LookaheadOptions& options, std::size_t stride) {
+        return 2 * RecordRing<T>::device_bytes_for(stride, rows_of(options));
     }
 
     /// Plans the next batch and starts to carry the plan out. Waits while as many plans as the planner allows
@@ -187,6 +191,7 @@ class LookaheadRoute {
         rethrow();
         if (!flight.plan.bring.empty()) flight.in.done.wait(on);
         if (trace_ != nullptr) flight.step.begun.record(on);
+        step_time_.begin(on, stepped_, steps_);
         return direct;
     }
 
@@ -195,6 +200,7 @@ class LookaheadRoute {
     void end(On on) {
         Flight& flight = at(stepped_);
         Delays::device(on, At::step, stepped_);
+        step_time_.end(on);
         flight.step.done.record(on);
         flight.step.done.wait(cuda::on(step_stream_));
         steps_.tell(cuda::on(step_stream_), stepped_ + 1);
@@ -257,6 +263,35 @@ class LookaheadRoute {
         bool is_brought = false;  // `in` is queued; under mutex_, as the next
         bool is_home = false;
         bool is_traced = false;
+    };
+    // How long the device takes for a step: one of a few dozen is timed.
+    struct StepTime {
+        enum class State : std::uint8_t { idle, begun, queued };
+        static constexpr std::uint64_t every = 32;
+
+        // The step of this number begins on the stream; `steps` says which are done.
+        void begin(On on, std::uint64_t number, const Progress& steps) {
+            if (state == State::queued && steps.now() > timed) {
+                seconds.store(1e-3 * static_cast<double>(ended.milliseconds_since(started)),
+                              std::memory_order_relaxed);
+                state = State::idle;
+            }
+            if (state != State::idle || number % every != every / 4) return;
+            started.record(on);
+            timed = number;
+            state = State::begun;
+        }
+        void end(On on) {
+            if (state != State::begun) return;
+            ended.record(on);
+            state = State::queued;
+        }
+
+        Event started{Event::Timing::on};
+        Event ended{Event::Timing::on};
+        std::uint64_t timed = 0;
+        State state = State::idle;
+        std::atomic<double> seconds{0};
     };
     enum class Lane : std::uint8_t { planner, list, gather, write_back, step, put_in, take_out };
 
@@ -371,8 +406,9 @@ class LookaheadRoute {
             }
             const std::size_t bring = flight.plan.bring.size();
             const std::size_t leave = flight.plan.leave.size();
-            flight.in.zero_copy = ways_.zero_copy_in(bring);
-            flight.out.zero_copy = ways_.zero_copy_out(leave);
+            const double step = step_time_.seconds.load(std::memory_order_relaxed);
+            flight.in.zero_copy = ways_.zero_copy_in(bring, step);
+            flight.out.zero_copy = ways_.zero_copy_out(leave, step);
             if (flight.in.zero_copy) zero_copy_.rows_in += bring;
             if (flight.out.zero_copy) zero_copy_.rows_out += leave;
             if (!take(in_, number, bring, flight.in.records) ||
@@ -420,10 +456,19 @@ class LookaheadRoute {
     template <bool to_slots>
     void move(On on, Work& work) {
         if (trace_ != nullptr) work.begun.record(on);
-        detail::move_records_over_link<to_slots>(
-            on, table_->source().fast.weights, work.records.slots,
-            work.zero_copy ? table_->homes()[0].weights : work.records.records,
-            work.zero_copy ? rows_of(work) : nullptr, work.records.count, table_->layout().stride);
+        const auto& [records, on_device, slots, count] = work.records;
+        T* const tier = table_->source().fast.weights;
+        const std::size_t stride = table_->layout().stride;
+        if (work.zero_copy) {
+            detail::queue_from_home<to_slots>(on, tier, slots, table_->homes()[0].weights, rows_of(work),
+                                              count, stride);
+        } else if constexpr (to_slots) {
+            copy(on, Span<const T>(records, count * stride), Span<T>(on_device, count * stride));
+            detail::queue_packed<true>(on, tier, slots, on_device, count, stride);
+        } else {
+            detail::queue_packed<false>(on, tier, slots, on_device, count, stride);
+            copy(on, Span<const T>(on_device, count * stride), Span<T>(records, count * stride));
+        }
         work.done.record(on);
     }
 
@@ -542,7 +587,8 @@ class LookaheadRoute {
     int device_ = 0;
     RecordRing<T> in_;
     RecordRing<T> out_;
-    Progress steps_;   // done
+    Progress steps_;  // done
+    StepTime step_time_;
     Progress leaves_;  // plans whose leaving rows are in pinned memory
     Stream in_stream_;
     Stream out_stream_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RecordRing: pinned memory for the row records of the batches that are under way in one direction, given out
-// and taken back in the order of the batches.
+// RecordRing: memory for the row records of the batches that are under way in one direction, pinned and, for
+// each piece of it, as much on the device; given out and taken back in the order of the batches.
 //
 //   cuda::RecordRing<float> ring(stride, rows);
 //   auto records = ring.take(batch, count);           // memory is null while there is no room
@@ -20,13 +20,14 @@
 namespace fae::inline FAE_ABI::cuda {
 
 /// Records and the slots that they belong to. For one thread.
-/// @cost rows * (stride * sizeof(T) + 4) bytes of pinned memory
+/// @cost bytes_for() bytes of pinned memory, device_bytes_for() bytes of the device
 template <class T>
 class RecordRing {
   public:
     /// Memory of one batch.
     struct Records {
         T* records = nullptr;            ///< [count, stride]
+        T* on_device = nullptr;          ///< likewise
         std::uint32_t* slots = nullptr;  ///< [count]
         std::size_t count = 0;
     };
@@ -34,10 +35,17 @@ class RecordRing {
     /// @param rows     of all batches under way; a batch can take as many
     /// @param batches  the most that are under way
     RecordRing(std::size_t stride, std::size_t rows, std::size_t batches)
-        : stride_(stride), records_(rows * stride), slots_(rows), taken_(batches) {}
+        : stride_(stride),
+          records_(rows * stride),
+          on_device_(rows * stride),
+          slots_(rows),
+          taken_(batches) {}
 
     [[nodiscard]] static std::uint64_t bytes_for(std::size_t stride, std::size_t rows) {
         return std::uint64_t{rows} * (stride * sizeof(T) + sizeof(std::uint32_t));
+    }
+    [[nodiscard]] static std::uint64_t device_bytes_for(std::size_t stride, std::size_t rows) {
+        return std::uint64_t{rows} * stride * sizeof(T);
     }
 
     /// Takes memory for `count` records, one piece.
@@ -57,7 +65,8 @@ class RecordRing {
             return false;
         }
         taken_[(first_ + waiting_++) % taken_.size()] = {batch, at, count};
-        records = {records_.data() + at * stride_, slots_.data() + at, count};
+        records = {records_.data() + at * stride_, on_device_.data() + at * stride_, slots_.data() + at,
+                   count};
         if (count == 0) return true;
         if (full_ == 0) begin_ = at;
         end_ = at + count;
@@ -88,6 +97,7 @@ class RecordRing {
 
     std::size_t stride_;
     Buffer<T, PinnedSpace> records_;
+    Buffer<T, DeviceSpace> on_device_;
     Buffer<std::uint32_t, PinnedSpace> slots_;
     std::vector<Piece> taken_;  // a ring of waiting_ pieces from first_ on
     std::size_t first_ = 0;

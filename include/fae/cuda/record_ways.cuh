@@ -3,12 +3,14 @@
 // RecordWays: the two ways of row records between their homes in pinned memory and slots of a fast tier, and
 // which of them is the quicker one on this machine, for how many rows, as measured.
 //
-//   staged     a thread of the host gathers records into a pinned buffer, or scatters them from there; a
-//              kernel moves the packed records over the link
-//   zero copy  a kernel addresses the homes row by row: the host does nothing, the link carries single rows
+//   staged     threads of the host gather records into a pinned buffer, or scatter them from there; a copy
+//              engine takes them over the link, a short kernel puts them into slots or takes them out
+//   zero copy  a kernel addresses the homes row by row: the host does nothing, but multiprocessors that steps
+//              could use wait for the link
 //
-//   const cuda::RecordWays<float> ways(layout, homes, gatherers, scatterers);    // measures, milliseconds
-//   ways.zero_copy_in(rows);                        // how that many rows should come in
+//   const cuda::RecordWays<float> ways(way, layout, homes, gatherers, scatterers);    // measures,
+//   milliseconds ways.zero_copy_in(rows, step_seconds);                // how that many rows should come in
+//   beside such steps
 #pragma once
 
 #include <cuda_runtime.h>
@@ -22,6 +24,8 @@
 #include "fae/core/config.hpp"
 #include "fae/core/row_layout.hpp"
 #include "fae/core/span.hpp"
+#include "fae/core/types.hpp"
+#include "fae/cuda/copy.hpp"
 #include "fae/cuda/device.cuh"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/space.hpp"
@@ -34,11 +38,11 @@ namespace fae::inline FAE_ABI::cuda {
 
 namespace detail {
 
-/// Moves records between slots of a tier and packed memory of the host, over the link.
-/// @par Launch one thread for 16 bytes of a record; a few blocks keep the link busy
+/// Moves records between slots of a tier and packed memory of the device.
+/// @par Launch one thread for 16 bytes of a record
 template <bool to_slots>
-__global__ void move_over_link(uint4* tier, const std::uint32_t* slots, uint4* records, std::uint32_t count,
-                               std::uint32_t vectors) {
+__global__ void move_packed(uint4* tier, const std::uint32_t* slots, uint4* records, std::uint32_t count,
+                            std::uint32_t vectors) {
     const std::uint64_t all = std::uint64_t{count} * vectors;
     for (std::uint64_t i = blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x; i < all;
          i += std::uint64_t{gridDim.x} * blockDim.x) {
@@ -52,8 +56,8 @@ __global__ void move_over_link(uint4* tier, const std::uint32_t* slots, uint4* r
     }
 }
 
-/// The same between slots and the rows' homes themselves.
-/// @par Launch as move_over_link
+/// The same between slots and the rows' homes, over the link.
+/// @par Launch as move_packed; a few blocks keep the link busy
 template <bool to_slots>
 __global__ void move_from_home(uint4* tier, const std::uint32_t* slots, uint4* homes,
                                const std::uint64_t* rows, std::uint32_t count, std::uint32_t vectors) {
@@ -71,25 +75,27 @@ __global__ void move_from_home(uint4* tier, const std::uint32_t* slots, uint4* h
     }
 }
 
-/// Queues the move of records by one of the two kernels.
-/// @param rows  null for packed records; else `records` are the homes
+/// Queues either kernel for `count` records.
 /// @exec  cuda::On: queued
 template <bool to_slots, class T>
-void move_records_over_link(On on, T* tier, const std::uint32_t* slots, T* records, const std::uint64_t* rows,
-                            std::size_t count, std::size_t stride) {
+void queue_packed(On on, T* tier, const std::uint32_t* slots, T* records, std::size_t count,
+                  std::size_t stride) {
+    const auto vectors = static_cast<std::uint32_t>(stride * sizeof(T) / sizeof(uint4));
+    move_packed<to_slots><<<launch_grid(count * vectors, 256), 256, 0, on.stream>>>(
+        reinterpret_cast<uint4*>(tier), slots, reinterpret_cast<uint4*>(records),
+        static_cast<std::uint32_t>(count), vectors);
+    check_launch("move_packed");
+}
+template <bool to_slots, class T>
+void queue_from_home(On on, T* tier, const std::uint32_t* slots, T* homes, const std::uint64_t* rows,
+                     std::size_t count, std::size_t stride) {
     constexpr unsigned most_blocks = 32;
     const auto vectors = static_cast<std::uint32_t>(stride * sizeof(T) / sizeof(uint4));
     const unsigned blocks = std::min(launch_grid(count * vectors, 256), most_blocks);
-    auto* const fast = reinterpret_cast<uint4*>(tier);
-    auto* const slow = reinterpret_cast<uint4*>(records);
-    const auto number = static_cast<std::uint32_t>(count);
-    if (rows == nullptr) {
-        move_over_link<to_slots><<<blocks, 256, 0, on.stream>>>(fast, slots, slow, number, vectors);
-        check_launch("move_over_link");
-    } else {
-        move_from_home<to_slots><<<blocks, 256, 0, on.stream>>>(fast, slots, slow, rows, number, vectors);
-        check_launch("move_from_home");
-    }
+    move_from_home<to_slots><<<blocks, 256, 0, on.stream>>>(reinterpret_cast<uint4*>(tier), slots,
+                                                            reinterpret_cast<uint4*>(homes), rows,
+                                                            static_cast<std::uint32_t>(count), vectors);
+    check_launch("move_from_home");
 }
 
 }  // namespace detail
@@ -112,8 +118,8 @@ struct RecordCost {
     }
 };
 
-/// Both ways in both directions. Of the staged way, threads of the host and the link work beside each other:
-/// what counts is the slower of them.
+/// Both ways in both directions. Kernels take time from the steps that run meanwhile; threads of the host and
+/// the link work beside them, and count where they are slower than the steps.
 template <class T>
 class RecordWays {
   public:
@@ -133,27 +139,33 @@ class RecordWays {
 
     [[nodiscard]] const RecordCopy<T>& copy() const { return copy_; }
     /// Whether so many rows should come in, or leave, without the host.
-    [[nodiscard]] bool zero_copy_in(std::size_t rows) const {
-        return choose(rows, gather_, packed_in_, read_);
+    /// @param step  seconds of the device that a step takes; 0: not known yet
+    [[nodiscard]] bool zero_copy_in(std::size_t rows, double step) const {
+        return choose(rows, step, gather_, copy_in_, put_, read_);
     }
-    [[nodiscard]] bool zero_copy_out(std::size_t rows) const {
-        return choose(rows, scatter_, packed_out_, write_);
+    [[nodiscard]] bool zero_copy_out(std::size_t rows, double step) const {
+        return choose(rows, step, scatter_, copy_out_, take_, write_);
     }
 
-    /// What was measured; zero where nothing was. gather() and scatter() are those of all threads together.
+    /// What was measured; zero where nothing was. gather() and scatter() are those of all threads together,
+    /// copies those of the link, put() and take() the short kernels.
     [[nodiscard]] const RecordCost& gather() const { return gather_; }
-    [[nodiscard]] const RecordCost& scatter() const { return scatter_; }
-    [[nodiscard]] const RecordCost& packed_in() const { return packed_in_; }
-    [[nodiscard]] const RecordCost& packed_out() const { return packed_out_; }
+    [[nodiscard]] const RecordCost& copy_in() const { return copy_in_; }
+    [[nodiscard]] const RecordCost& put() const { return put_; }
     [[nodiscard]] const RecordCost& zero_copy_read() const { return read_; }
+    [[nodiscard]] const RecordCost& take() const { return take_; }
+    [[nodiscard]] const RecordCost& copy_out() const { return copy_out_; }
+    [[nodiscard]] const RecordCost& scatter() const { return scatter_; }
     [[nodiscard]] const RecordCost& zero_copy_write() const { return write_; }
 
   private:
-    [[nodiscard]] bool choose(std::size_t rows, const RecordCost& host, const RecordCost& link,
-                              const RecordCost& direct) const {
+    [[nodiscard]] bool choose(std::size_t rows, double step, const RecordCost& host, const RecordCost& link,
+                              const RecordCost& kernel, const RecordCost& direct) const {
         if (!is_possible_ || asked_ == RecordWay::staged) return false;
         if (asked_ == RecordWay::zero_copy) return true;
-        return direct.of(rows) <= std::max(host.of(rows), link.of(rows));
+        const double staged = step + kernel.of(rows);
+        const double beside = step == 0 ? 0 : std::max(host.of(rows), link.of(rows));
+        return step + direct.of(rows) <= std::max(staged, beside);
     }
 
     struct Record {
@@ -164,7 +176,12 @@ class RecordWays {
     /// What the measurements use.
     struct Trial {
         Trial(const RowsView<T>& homes, std::size_t stride, std::size_t most)
-            : apart(homes.rows / most), rows(most), slots(most), packed(most * stride), tier(most * stride) {
+            : apart(homes.rows / most),
+              rows(most),
+              slots(most),
+              packed(most * stride),
+              staging(most * stride),
+              tier(most * stride) {
             for (std::size_t i = 0; i < most; ++i) slots[i] = static_cast<std::uint32_t>(i);
         }
         /// Other rows, spread over all: none of them is in a cache yet, unless the table fits one.
@@ -178,6 +195,7 @@ class RecordWays {
         Buffer<std::uint64_t, PinnedSpace> rows;
         Buffer<std::uint32_t, PinnedSpace> slots;
         Buffer<T, PinnedSpace> packed;
+        Buffer<T, DeviceSpace> staging;
         Buffer<T, DeviceSpace> tier;
         Stream stream;
         Event begun{Event::Timing::on};
@@ -194,16 +212,11 @@ class RecordWays {
             const RowId row = homes_.first + trial.rows[i];
             return Record{homes_.weights_of(row), homes_.state_of(row)};
         };
-        const auto link = [&](auto to_slots, bool direct, std::size_t count) {
-            detail::move_records_over_link<decltype(to_slots)::value>(
-                cuda::on(trial.stream), trial.tier.data(), trial.slots.data(),
-                direct ? homes_.weights : trial.packed.data(), direct ? trial.rows.data() : nullptr, count,
-                layout_.stride);
-        };
-        const auto link_seconds = [&](auto to_slots, bool direct, std::size_t count) {
-            trial.begun.record(cuda::on(trial.stream));
-            link(to_slots, direct, count);
-            trial.done.record(cuda::on(trial.stream));
+        const On on = cuda::on(trial.stream);
+        const auto device_seconds = [&](auto&& queue) {
+            trial.begun.record(on);
+            queue();
+            trial.done.record(on);
             trial.done.synchronise();
             return 1e-3 * static_cast<double>(trial.done.milliseconds_since(trial.begun));
         };
@@ -213,24 +226,45 @@ class RecordWays {
             return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() /
                    static_cast<double>(threads);
         };
+        const auto from_home = [&](auto to_slots, std::size_t count) {
+            detail::queue_from_home<decltype(to_slots)::value>(on, trial.tier.data(), trial.slots.data(),
+                                                               homes_.weights, trial.rows.data(), count,
+                                                               layout_.stride);
+        };
+        const auto packed = [&](auto to_slots, std::size_t count) {
+            detail::queue_packed<decltype(to_slots)::value>(on, trial.tier.data(), trial.slots.data(),
+                                                            trial.staging.data(), count, layout_.stride);
+        };
+        const auto floats = [&](std::size_t count) { return count * layout_.stride; };
+        const auto copy_in = [&](std::size_t count) {
+            cuda::copy(on, Span<const T>(trial.packed.data(), floats(count)),
+                       Span<T>(trial.staging.data(), floats(count)));
+        };
+        const auto copy_out = [&](std::size_t count) {
+            cuda::copy(on, Span<const T>(trial.staging.data(), floats(count)),
+                       Span<T>(trial.packed.data(), floats(count)));
+        };
         constexpr std::true_type in;
         constexpr std::false_type out;
         const auto cost_of = [&](auto&& seconds_of) { return fit(trial, few, many, seconds_of); };
         // What is written to homes are their own bits: the same rows have been read before.
-        read_ = cost_of([&](std::size_t count) { return link_seconds(in, true, count); });
+        read_ = cost_of([&](std::size_t count) { return device_seconds([&] { from_home(in, count); }); });
         write_ = cost_of([&](std::size_t count) {
-            link(in, true, count);
-            return link_seconds(out, true, count);
+            from_home(in, count);
+            return device_seconds([&] { from_home(out, count); });
         });
-        packed_out_ = cost_of([&](std::size_t count) { return link_seconds(out, false, count); });
-        packed_in_ = cost_of([&](std::size_t count) { return link_seconds(in, false, count); });
+        take_ = cost_of([&](std::size_t count) { return device_seconds([&] { packed(out, count); }); });
+        copy_out_ = cost_of([&](std::size_t count) { return device_seconds([&] { copy_out(count); }); });
+        copy_in_ = cost_of([&](std::size_t count) { return device_seconds([&] { copy_in(count); }); });
+        put_ = cost_of([&](std::size_t count) { return device_seconds([&] { packed(in, count); }); });
         gather_ = cost_of([&](std::size_t count) {
             return host_seconds(gatherers, [&] { copy_.gather(count, home, trial.packed.data()); });
         });
         scatter_ = cost_of([&](std::size_t count) {
             // By the device, so that the homes are in no cache of the host's.
-            link(in, true, count);
-            link(out, false, count);
+            from_home(in, count);
+            packed(out, count);
+            copy_out(count);
             trial.stream.synchronise();
             return host_seconds(scatterers, [&] { copy_.scatter(count, trial.packed.data(), home); });
         });
@@ -264,8 +298,10 @@ class RecordWays {
     bool is_possible_ = false;
     RecordCost gather_;
     RecordCost scatter_;
-    RecordCost packed_in_;
-    RecordCost packed_out_;
+    RecordCost copy_in_;
+    RecordCost copy_out_;
+    RecordCost put_;
+    RecordCost take_;
     RecordCost read_;
     RecordCost write_;
 };

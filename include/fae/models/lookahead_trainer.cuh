@@ -215,7 +215,10 @@ class LookaheadTrainer {
                                                            table_->layout().stride);
     }
     /// Memory of the device, likewise, beside the table's and the model's.
-    [[nodiscard]] std::uint64_t device_bytes() const { return trainer_.device_bytes(); }
+    [[nodiscard]] std::uint64_t device_bytes() const {
+        return trainer_.device_bytes() + LookaheadRoute<Table, Delays>::device_bytes(
+                                             route_.planner().options(), table_->layout().stride);
+    }
     /// What was moved before a first batch, or after the caller wrote rows.
     [[nodiscard]] SyncReport moved() const { return moved_; }
     /// Of all batches so far. After finish().

@@ -53,7 +53,7 @@ struct Setting {
     std::uint64_t budget = std::uint64_t{256} << 20;  ///< bytes, of the data set's hot set
     std::size_t batch = 4096;
     std::size_t repetitions = 3;
-    std::size_t load_threads = 12;
+    std::size_t load_threads = 8;
     std::size_t plan_threads = 0;  ///< as LookaheadThreads
     gpu::RecordWay way = gpu::RecordWay::measured;
 };

@@ -108,7 +108,7 @@ class Report {
             const auto nanoseconds = [](const gpu::RecordCost& cost) { return cost.record * 1e9; };
             const double moved = static_cast<double>(counts.rows_in + counts.rows_out);
             std::printf(
-                "      a row in: gathered %.1f ns by all threads, over the link %.1f, put %.1f; from its "
+                "      a row in: gathered %.1f ns a thread of three, over the link %.1f, put %.1f; from its "
                 "home %.1f. "
                 "Out: taken %.1f, over the link %.1f, scattered %.1f; to its home %.1f. %.0f %% of the rows "
                 "went "

@@ -99,6 +99,11 @@ Soak soak(const Exec& host, const fae::PackedDataset& data, const epochs::Settin
 
 int main(int argc, char** argv) {
     const std::uint64_t batches = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100'000;
+    if (batches < 10) {
+        std::fprintf(stderr, "%llu batches, expected at least 10\n",
+                     static_cast<unsigned long long>(batches));
+        return 2;
+    }
     epochs::Setting setting;
     setting.order = fae::Order::shuffled;
     setting.optimizer = fae::OptimizerKind::rowwise_adagrad;

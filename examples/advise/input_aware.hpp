@@ -29,7 +29,7 @@ inline constexpr std::uint64_t most_chosen_from = 250'000;
 
 /// One for each budget. Up to most_chosen_from inputs the first choice is from all of them, and the one that
 /// is tried on held-out inputs from four in five; of more inputs both are one, from a sample.
-/// @cost   two passes over the file; memory: 4 bytes for each look-up of 312,500 inputs, 7 an input, 8 a row
+/// @cost   two passes over the file; memory: 4 bytes for each look-up of 500,000 inputs, 7 an input, 8 a row
 /// @throws IoError, Interrupted
 [[nodiscard]] std::vector<InputAware> input_aware(const Executor& exec, const InputStream& stream,
                                                   const fae::AccessProfile<>& profile,

@@ -42,6 +42,7 @@
 #include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
 #include "fae/core/matrix_view.hpp"
+#include "fae/core/prefetch.hpp"
 #include "fae/core/random.hpp"
 #include "fae/core/rank_bitmap.hpp"
 #include "fae/core/row_layout.hpp"

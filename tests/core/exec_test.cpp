@@ -60,6 +60,14 @@ std::vector<int> calls(const E& exec, std::size_t n) {
 
 }  // namespace
 
+namespace {
+
+// How a pool waits and which of its threads run what.
+const std::vector<std::pair<std::chrono::microseconds, Claim>> pools{
+    {0us, Claim::free}, {20us, Claim::free}, {0us, Claim::fixed}, {20us, Claim::fixed}};
+
+}  // namespace
+
 // Catches tasks left out or run twice.
 TEST_CASE("executors: every task runs exactly once, for any number of threads and tasks") {
     HostPool host;
@@ -68,8 +76,8 @@ TEST_CASE("executors: every task runs exactly once, for any number of threads an
         CHECK(calls(seq, n) == once);
         CHECK(calls(par(host), n) == once);
         for (std::size_t t = 1; t <= 8; ++t) {
-            for (const std::chrono::microseconds eager : {0us, 50us}) {
-                Threads threads(t, eager);
+            for (const auto& [eager, claim] : pools) {
+                Threads threads(t, eager, claim);
                 CHECK(threads.concurrency() == t);
                 CHECK(calls(par(threads), n) == once);
                 CHECK(calls(par(threads), n) == once);
@@ -80,8 +88,8 @@ TEST_CASE("executors: every task runs exactly once, for any number of threads an
 
 // Catches a run that returns while tasks of it, or of the one before, still run.
 TEST_CASE("Threads: thousands of short runs in a row do not mix") {
-    for (const std::chrono::microseconds eager : {0us, 20us}) {
-        Threads threads(4, eager);
+    for (const auto& [eager, claim] : pools) {
+        Threads threads(4, eager, claim);
         std::vector<std::size_t> sum(16);
         for (std::size_t round = 0; round < 5000; ++round) {
             threads.run(sum.size(), [&](std::size_t i) { sum[i] += i + round; });
@@ -89,6 +97,22 @@ TEST_CASE("Threads: thousands of short runs in a row do not mix") {
             if (round % 100 == 0) std::this_thread::sleep_for(eager / 2 * (round % 500 / 100));
         }
         for (std::size_t i = 0; i < sum.size(); ++i) CHECK(sum[i] == 5000 * i + 4999 * 5000 / 2);
+    }
+}
+
+// Catches a task that another thread runs the next time, and a thread without any.
+TEST_CASE("Threads: with fixed claims a task is always run by the same thread") {
+    for (const std::chrono::microseconds eager : {0us, 20us}) {
+        Threads threads(3, eager, Claim::fixed);
+        std::vector<std::thread::id> first(7);
+        threads.run(first.size(), [&](std::size_t i) { first[i] = std::this_thread::get_id(); });
+        for (int round = 0; round < 500; ++round) {
+            std::vector<std::thread::id> now(first.size());
+            threads.run(now.size(), [&](std::size_t i) { now[i] = std::this_thread::get_id(); });
+            REQUIRE(now == first);
+        }
+        CHECK(std::set<std::thread::id>(first.begin(), first.end()).size() == 3);
+        CHECK(first[0] == std::this_thread::get_id());
     }
 }
 

@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "fae/core/random.hpp"
+#include "fae/core/row_layout.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/cuda/hot_cold_table.cuh"
 #include "fae/cuda/on_with.hpp"
+#include "fae/cuda/record_ways.cuh"
 #include "fae/cuda/space.hpp"
 #include "fae/models/checkpoint.hpp"
 #include "fae/models/dlrm.cuh"
@@ -312,6 +314,37 @@ TEST_CASE("cuda look-ahead: a trainer may be given up while batches are under wa
             batch.inputs = wrong;
             trainer.step(exec, batch, 0.1f);
             CHECK_THROWS_AS(trainer.finish(exec), fae::ContractError);
+        }
+    }
+}
+
+// Catches: bits of homes, of weights, state or what is behind them, that measuring changes; homes that a
+// kernel cannot address in vectors taken for zero copy.
+TEST_CASE("cuda look-ahead: measuring the ways of records leaves every byte of the homes") {
+    for (const std::uint32_t dim : {4u, 6u, 64u}) {
+        for (const std::uint32_t state : {0u, 1u, dim}) {
+            const fae::RowLayout layout = fae::row_layout(dim, state);
+            constexpr std::uint64_t rows = 5000;
+            fae::Buffer<float, gpu::PinnedSpace> memory(rows * layout.stride + 1);
+            fae::Philox random(dim, state);
+            for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<float>(random.bits32());
+            const std::vector<float> before(memory.data(), memory.data() + memory.size());
+            for (const std::size_t off : {std::size_t{0}, std::size_t{1}}) {
+                CAPTURE(dim);
+                CAPTURE(state);
+                CAPTURE(off);
+                float* const first = memory.data() + off;
+                const fae::RowsView<float> homes{first, first + dim, layout.stride, layout.stride, 0, rows};
+                const auto of = [&](gpu::RecordWay way) {
+                    return gpu::RecordWays<float>(way, layout,
+                                                  fae::Span<const fae::RowsView<float>>(&homes, 1), 3, 3);
+                };
+                const auto measured = of(gpu::RecordWay::measured);
+                CHECK(std::equal(before.begin(), before.end(), memory.data()));
+                CHECK((measured.zero_copy_read().of(4096) > 0) == (off == 0));
+                CHECK(of(gpu::RecordWay::zero_copy).zero_copy_in(1, 0) == (off == 0));
+                CHECK(!of(gpu::RecordWay::staged).zero_copy_in(1, 0));
+            }
         }
     }
 }

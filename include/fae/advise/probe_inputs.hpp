@@ -4,8 +4,8 @@
 // turn, has most of the look-ups by Zipf's law and is hot; the others are spread evenly over the rest of the
 // table. Their share decides how many rows of a batch have to be moved.
 //
-//   ProbeInputs inputs(par(threads), {.batch = 4096, .cold_share = 0.08, .table_rows = 300'000, .row_bytes =
-//   64}); inputs.data(), inputs.different_rows(), inputs.window()
+//   ProbeInputs inputs(par(threads), options);              // batch, share of cold look-ups, rows of a table
+//   inputs.data(), inputs.rows(), inputs.window(par(threads), ...)
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,9 +21,11 @@
 #include "fae/calibrate/hot_set.hpp"
 #include "fae/classify/inputs.hpp"
 #include "fae/core/config.hpp"
+#include "fae/core/error.hpp"
 #include "fae/core/exec.hpp"
 #include "fae/core/random.hpp"
 #include "fae/core/row_space.hpp"
+#include "fae/core/types.hpp"
 #include "fae/io/dataset.hpp"
 #include "fae/io/packed.hpp"
 #include "fae/profile/profiler.hpp"
@@ -58,11 +61,16 @@ class ProbeInputs {
   public:
     /// @exec   seq, par: equal results
     /// @cost   memory: twice the inputs
-    /// @throws ContractError if table_rows is at most probe_head
+    /// @throws ContractError if batch is 0, table_rows at most probe_head, or there are 2^31 rows or more
     template <Executor E>
     ProbeInputs(const E& exec, const ProbeInputsOptions& options) : options_(options) {
         require(options.table_rows > probe_head, [&] {
             return concat("tables have ", options.table_rows, " rows, expected more than ", probe_head);
+        });
+        require(options.batch >= 1, [] { return std::string("a batch of 0 inputs, expected at least 1"); });
+        const std::uint64_t rows = options.table_rows * options.features;
+        require(rows <= max_rows<std::uint32_t>, [&] {
+            return concat("there are ", rows, " rows, expected at most ", max_rows<std::uint32_t>);
         });
         constexpr std::size_t most_inputs = 400'000;
         const std::size_t inputs =

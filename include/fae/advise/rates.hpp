@@ -7,7 +7,7 @@
 //   MachineRates rates;
 //   rates.rows.push_back({64, 1 << 30, 2e-9, 5e-9, 5e-9, 6e-9});
 //   rates.dense.push_back({flops_per_input, batch, seconds});
-//   rates.row_costs(64, 1 << 30).gather       // seconds a look-up among 1 GiB of rows of 64 bytes
+//   rates.row_costs(64)                       // of rows of 64 bytes, by the bytes that they are drawn from
 #pragma once
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 // Threads: a small pool of std::thread that models TaskPool.
 //
 //   fae::Threads threads(8);                    // this thread and seven more
-//   fae::Threads eager(4, 100us);               // for runs that follow each other closely
-//   forward(par(threads), rows, bags, out);
+//   fae::Threads crew(4, 50us, fae::Claim::fixed);   // for runs over the same data that follow each other
+//   closely forward(par(threads), rows, bags, out);
 //
 // run() may be called from several threads; calls take turns. A task may call run() itself: the inner tasks
 // then run on that task's thread, so nesting cannot deadlock.
@@ -27,7 +27,13 @@
 
 namespace fae::inline FAE_ABI {
 
-/// A fixed set of worker threads. Tasks are claimed one by one from a shared counter.
+/// Which thread of a pool runs a task.
+enum class Claim : unsigned char {
+    free,   ///< the first one that has time
+    fixed,  ///< always the same for the same number: what it works on stays in that thread's caches
+};
+
+/// A fixed set of worker threads.
 /// @cost  a run() costs one lock and one wake-up per sleeping worker (a few microseconds, tens on a virtual
 ///        machine); one task or one thread costs nothing: it runs on the caller
 class Threads {
@@ -35,12 +41,14 @@ class Threads {
     /// @param count  threads that work in run(), the caller's among them; 0: one per hardware thread
     /// @param eager  how long a worker looks for the next run(), on its processor, before it sleeps, and a
     ///               caller for the end of its own; a run() within that time wakes nobody
-    explicit Threads(std::size_t count = 0, std::chrono::microseconds eager = {}) : eager_(eager) {
+    /// @param claim  fixed: a run() waits for all threads, also for one that the system lets wait
+    explicit Threads(std::size_t count = 0, std::chrono::microseconds eager = {}, Claim claim = Claim::free)
+        : eager_(eager), claim_(claim) {
         if (count == 0) count = std::thread::hardware_concurrency();
         if (count == 0) count = 1;
         workers_.reserve(count - 1);
         try {
-            for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this] { work(); });
+            for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (...) {
             stop();
             throw;
@@ -64,6 +72,7 @@ class Threads {
         const std::lock_guard turn(turn_);
         Job job;
         job.tasks = n;
+        job.absent = claim_ == Claim::fixed ? workers_.size() : 0;
         job.context = const_cast<void*>(static_cast<const void*>(std::addressof(task)));
         job.call = [](void* context, std::size_t i) {
             (*static_cast<std::remove_reference_t<F>*>(context))(i);
@@ -74,16 +83,18 @@ class Threads {
             generation_.fetch_add(1, std::memory_order_release);
         }
         wake_.notify_all();
-        drain(job);
+        drain(job, 0);
         {
+            const auto is_done = [&] { return job.absent == 0 && job.helpers == 0; };
             std::unique_lock lock(mutex_);
-            job_ = nullptr;
-            if (job.helpers != 0 && eager_.count() != 0) {
+            if (job.absent == 0) job_ = nullptr;
+            if (!is_done() && eager_.count() != 0) {
                 lock.unlock();
-                look_for([&] { return job.helpers.load(std::memory_order_acquire) == 0; });
+                look_for(is_done);
                 lock.lock();
             }
-            done_.wait(lock, [&] { return job.helpers == 0; });
+            done_.wait(lock, is_done);
+            job_ = nullptr;
         }
         if (job.error) std::rethrow_exception(job.error);
     }
@@ -94,6 +105,7 @@ class Threads {
         void* context = nullptr;
         void (*call)(void*, std::size_t) = nullptr;
         std::atomic<std::size_t> next{0};
+        std::atomic<std::size_t> absent{0};   // threads that must come and have not; changes under mutex_
         std::atomic<std::size_t> helpers{0};  // changes under mutex_
         std::exception_ptr error;             // under mutex_
     };
@@ -104,11 +116,18 @@ class Threads {
         return pool;
     }
 
-    void drain(Job& job) {
+    // The tasks of the thread with this number, or as many as it can claim.
+    void drain(Job& job, std::size_t thread) {
         const Threads* outer = inside();
         inside() = this;
-        for (std::size_t i = job.next.fetch_add(1, std::memory_order_relaxed); i < job.tasks;
-             i = job.next.fetch_add(1, std::memory_order_relaxed)) {
+        std::size_t turn = 0;
+        const auto next = [&] {
+            if (claim_ == Claim::free) return job.next.fetch_add(1, std::memory_order_relaxed);
+            // A task that threw has set it to the end.
+            const bool goes_on = job.next.load(std::memory_order_relaxed) < job.tasks;
+            return goes_on ? thread + turn++ * concurrency() : job.tasks;
+        };
+        for (std::size_t i = next(); i < job.tasks; i = next()) {
             try {
                 job.call(job.context, i);
             } catch (...) {
@@ -120,7 +139,7 @@ class Threads {
         inside() = outer;
     }
 
-    void work() {
+    void work(std::size_t thread) {
         std::uint64_t seen = 0;
         std::unique_lock lock(mutex_);
         for (;;) {
@@ -138,8 +157,9 @@ class Threads {
             seen = generation_;
             Job& job = *job_;
             ++job.helpers;
+            if (job.absent != 0) --job.absent;
             lock.unlock();
-            drain(job);
+            drain(job, thread);
             lock.lock();
             if (--job.helpers == 0) done_.notify_all();
         }
@@ -177,6 +197,7 @@ class Threads {
     std::atomic<std::uint64_t> generation_{0};  // changes under mutex_, as the next
     std::atomic<bool> stopping_{false};
     std::chrono::microseconds eager_;
+    Claim claim_;
     std::vector<std::thread> workers_;
 };
 

@@ -21,6 +21,7 @@
 #include "fae/cuda/progress.cuh"
 #include "fae/cuda/record_link.cuh"
 #include "fae/cuda/record_ring.hpp"
+#include "fae/cuda/record_ways.cuh"
 #include "fae/cuda/sketch.cuh"
 #include "fae/cuda/space.hpp"
 #include "fae/cuda/stream.hpp"

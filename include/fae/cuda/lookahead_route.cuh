@@ -6,7 +6,7 @@
 // and take them out, are on streams of their own. Where kernels that address the homes themselves are quicker
 // (cuda/record_ways.cuh), the threads only see to the order. Nothing waits but for what a plan says.
 //
-//   cuda::LookaheadRoute<Table> route(table);
+//   cuda::LookaheadRoute<Table> route(on, table);
 //   any thread, for any batch:        route.planner().serve_hot(seq, lookups, located, cold);
 //   one thread, ahead of training:    route.plan(par(threads), cold, located);        // located by begin()
 //   the thread that trains:           bool direct = route.begin(cuda::on(stream));   // rows are in their
@@ -42,9 +42,11 @@
 #include "fae/core/types.hpp"
 #include "fae/cuda/copy.hpp"
 #include "fae/cuda/error.hpp"
+#include "fae/cuda/lookahead_figures.hpp"
 #include "fae/cuda/progress.cuh"
 #include "fae/cuda/record_ring.hpp"
 #include "fae/cuda/record_ways.cuh"
+#include "fae/cuda/step_time.cuh"
 #include "fae/cuda/stream.hpp"
 #include "fae/ops/row_source.hpp"
 #include "fae/table/lookahead_plan.hpp"
@@ -56,24 +58,9 @@ namespace fae::inline FAE_ABI::cuda {
 
 /// Where a test may hold up threads and streams of a LookaheadRoute. This one does not.
 struct NoDelays {
-    enum class At : std::uint8_t { plan, gather, scatter, take_out, put_in, step };
+    enum class At : std::uint8_t { plan, list, gather, scatter, take_out, put_in, step };
     static void host(At, std::uint64_t) {}
     static void device(On, At, std::uint64_t) {}
-};
-
-/// What kept a LookaheadRoute from going on.
-/// @units seconds
-struct LookaheadStalls {
-    double steps = 0;  ///< planning waited for steps: the device is the longest pole
-    double homes = 0;  ///< planning waited for rows on their way home
-    double room = 0;   ///< rows that come or leave waited for pinned memory
-    double rows = 0;   ///< training waited for rows: planning, gathering or the link is the longest pole
-};
-
-/// Rows that travelled without the host's help: RecordWay::zero_copy, or measured to be quicker that way.
-struct ZeroCopyCounts {
-    std::uint64_t rows_in = 0;
-    std::uint64_t rows_out = 0;
 };
 
 /// Carries out plans in order. plan() is for one thread, begin(), end() and finish() for another.
@@ -91,15 +78,19 @@ class LookaheadRoute {
     /// @cost  pinned_bytes() of pinned memory, device_bytes() of the device, seven threads, three streams;
     /// RecordWays'
     /// @throws ContractError if the device cannot address the homes, as one array; CudaError
-    explicit LookaheadRoute(Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
+    LookaheadRoute(On on, Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
         : table_(&table),
           trace_(trace),
           planner_(&table.placement().planner()),
-          ways_(way, table.layout(), addressable_homes(table), gatherers, scatterers),
+          ways_(way, table.layout(), addressable_homes(on, table), gatherers, scatterers),
           in_(table.layout().stride, ring_rows(), flights() + 1),
           out_(table.layout().stride, ring_rows(), flights() + 1),
           in_stream_(Priority::high),
           out_stream_(Priority::high) {
+        require(planner_->planned() == 0, [&] {
+            return concat("a planner that has planned ", planner_->planned(),
+                          " batches for another route, expected a new one");
+        });
         check(::cudaGetDevice(&device_), "look for a CUDA device");
         for (std::size_t f = 0; f < flights(); ++f) {
             flights_.push_back(std::make_unique<Flight>(timing()));
@@ -128,10 +119,11 @@ class LookaheadRoute {
     /// Rows that are on their way are lost: finish() first.
     ~LookaheadRoute() { close(); }
 
-    /// Pinned memory, and memory of the device, that a route for this table takes.
+    /// Pinned memory that a route for this table takes.
     [[nodiscard]] static std::uint64_t pinned_bytes(const LookaheadOptions& options, std::size_t stride) {
         return 2 * RecordRing<T>::bytes_for(stride, rows_of(options));
     }
+    /// The same of the device's memory.
     [[nodiscard]] static std::uint64_t device_bytes(const LookaheadOptions& options, std::size_t stride) {
         return 2 * RecordRing<T>::device_bytes_for(stride, rows_of(options));
     }
@@ -258,40 +250,12 @@ class LookaheadRoute {
         const ColdLookups* cold = nullptr;  // of the batch
         Span<std::uint32_t> located;
         Work in;                  // rows into their slots
-        Work out;                 // leaving rows into pinned memory
+        Work out;                 // leaving rows out of their slots, and on
+        Event slots_read;         // by the kernel of `out`
         Work step;                // done: the caller's stream is through it
         bool is_brought = false;  // `in` is queued; under mutex_, as the next
         bool is_home = false;
         bool is_traced = false;
-    };
-    // How long the device takes for a step: one of a few dozen is timed.
-    struct StepTime {
-        enum class State : std::uint8_t { idle, begun, queued };
-        static constexpr std::uint64_t every = 32;
-
-        // The step of this number begins on the stream; `steps` says which are done.
-        void begin(On on, std::uint64_t number, const Progress& steps) {
-            if (state == State::queued && steps.now() > timed) {
-                seconds.store(1e-3 * static_cast<double>(ended.milliseconds_since(started)),
-                              std::memory_order_relaxed);
-                state = State::idle;
-            }
-            if (state != State::idle || number % every != every / 4) return;
-            started.record(on);
-            timed = number;
-            state = State::begun;
-        }
-        void end(On on) {
-            if (state != State::begun) return;
-            ended.record(on);
-            state = State::queued;
-        }
-
-        Event started{Event::Timing::on};
-        Event ended{Event::Timing::on};
-        std::uint64_t timed = 0;
-        State state = State::idle;
-        std::atomic<double> seconds{0};
     };
     enum class Lane : std::uint8_t { planner, list, gather, write_back, step, put_in, take_out };
 
@@ -307,7 +271,8 @@ class LookaheadRoute {
     [[nodiscard]] Flight& at(std::uint64_t number) { return *flights_[number % flights_.size()]; }
 
     // Direct look-ups go to the homes.
-    [[nodiscard]] static auto addressable_homes(const Table& table) {
+    [[nodiscard]] static auto addressable_homes(On on, const Table& table) {
+        on.synchronise();
         const auto homes = table.homes();
         require(homes.size() == 1,
                 [&] { return concat("homes in ", homes.size(), " arrays, expected all rows in one"); });
@@ -399,6 +364,7 @@ class LookaheadRoute {
                 to_list_.wait(lock, [&] { return closed_ || error_ || served_ > number; });
                 if (closed_ || error_) return;
             }
+            Delays::host(At::list, number);
             Flight& flight = at(number);
             {
                 const auto scope = scope_of(Lane::list, "list", number);
@@ -406,7 +372,7 @@ class LookaheadRoute {
             }
             const std::size_t bring = flight.plan.bring.size();
             const std::size_t leave = flight.plan.leave.size();
-            const double step = step_time_.seconds.load(std::memory_order_relaxed);
+            const double step = step_time_.seconds();
             flight.in.zero_copy = ways_.zero_copy_in(bring, step);
             flight.out.zero_copy = ways_.zero_copy_out(leave, step);
             if (flight.in.zero_copy) zero_copy_.rows_in += bring;
@@ -433,7 +399,7 @@ class LookaheadRoute {
         name_rows(flight.out, leave);
         const On out = cuda::on(out_stream_);
         Delays::device(out, At::take_out, flight.plan.number);
-        move<false>(out, flight.out);
+        move_out(out, flight);
         leaves_.tell(out, flight.plan.number + 1);
     }
 
@@ -453,24 +419,41 @@ class LookaheadRoute {
         return reinterpret_cast<std::uint64_t*>(work.records.records);
     }
 
-    template <bool to_slots>
-    void move(On on, Work& work) {
+    // Queues the way of a plan's rows out of their slots.
+    void move_out(On on, Flight& flight) {
+        Work& work = flight.out;
         if (trace_ != nullptr) work.begun.record(on);
         const auto& [records, on_device, slots, count] = work.records;
-        T* const tier = table_->source().fast.weights;
-        const std::size_t stride = table_->layout().stride;
         if (work.zero_copy) {
-            detail::queue_from_home<to_slots>(on, tier, slots, table_->homes()[0].weights, rows_of(work),
-                                              count, stride);
-        } else if constexpr (to_slots) {
-            copy(on, Span<const T>(records, count * stride), Span<T>(on_device, count * stride));
-            detail::queue_packed<true>(on, tier, slots, on_device, count, stride);
+            detail::queue_from_home<false>(on, tier(), slots, table_->homes()[0].weights, rows_of(work),
+                                           count, stride());
+            flight.slots_read.record(on);
         } else {
-            detail::queue_packed<false>(on, tier, slots, on_device, count, stride);
-            copy(on, Span<const T>(on_device, count * stride), Span<T>(records, count * stride));
+            detail::queue_packed<false>(on, tier(), slots, on_device, count, stride());
+            flight.slots_read.record(on);
+            copy(on, Span<const T>(on_device, count * stride()), Span<T>(records, count * stride()));
         }
         work.done.record(on);
     }
+    // Queues the way of a plan's rows into their slots, once what was there has been read.
+    void move_in(On on, Flight& flight) {
+        Work& work = flight.in;
+        if (trace_ != nullptr) work.begun.record(on);
+        const auto& [records, on_device, slots, count] = work.records;
+        if (!work.zero_copy) {
+            copy(on, Span<const T>(records, count * stride()), Span<T>(on_device, count * stride()));
+        }
+        if (!flight.plan.leave.empty()) flight.slots_read.wait(on);
+        if (work.zero_copy) {
+            detail::queue_from_home<true>(on, tier(), slots, table_->homes()[0].weights, rows_of(work), count,
+                                          stride());
+        } else {
+            detail::queue_packed<true>(on, tier(), slots, on_device, count, stride());
+        }
+        work.done.record(on);
+    }
+    [[nodiscard]] T* tier() const { return table_->source().fast.weights; }
+    [[nodiscard]] std::size_t stride() const { return table_->layout().stride; }
 
     // A thread that brings rows.
     void gather_rows() {
@@ -500,9 +483,8 @@ class LookaheadRoute {
                 }
                 const On in = cuda::on(in_stream_);
                 const std::lock_guard turn(in_turn_);
-                if (!flight.plan.leave.empty()) flight.out.done.wait(in);
                 Delays::device(in, At::put_in, number);
-                move<true>(in, flight.in);
+                move_in(in, flight);
             }
             {
                 const std::lock_guard lock(mutex_);
@@ -588,8 +570,8 @@ class LookaheadRoute {
     RecordRing<T> in_;
     RecordRing<T> out_;
     Progress steps_;  // done
-    StepTime step_time_;
-    Progress leaves_;  // plans whose leaving rows are in pinned memory
+    detail::StepTime step_time_;
+    Progress leaves_;  // plans whose leaving rows have left the device
     Stream in_stream_;
     Stream out_stream_;
     Stream step_stream_;

@@ -8,9 +8,9 @@
 //   zero copy  a kernel addresses the homes row by row: the host does nothing, but multiprocessors that steps
 //              could use wait for the link
 //
-//   const cuda::RecordWays<float> ways(way, layout, homes, gatherers, scatterers);    // measures,
-//   milliseconds ways.zero_copy_in(rows, step_seconds);                // how that many rows should come in
-//   beside such steps
+//   // Measures, for some milliseconds:
+//   const cuda::RecordWays<float> ways(way, layout, homes, gatherers, scatterers);
+//   ways.zero_copy_in(rows, step_seconds);      // how so many rows should come in beside such steps
 #pragma once
 
 #include <cuda_runtime.h>
@@ -104,7 +104,7 @@ void queue_from_home(On on, T* tier, const std::uint32_t* slots, T* homes, const
 enum class RecordWay : std::uint8_t {
     measured,   ///< whichever way is the quicker one for that many rows
     staged,     ///< always through a pinned buffer
-    zero_copy,  ///< always from home to slot, where homes lie as records of the fast tier do
+    zero_copy,  ///< always from home to slot, where homes are aligned and lie as records of the fast tier do
 };
 
 /// What a number of records costs.
@@ -131,9 +131,11 @@ class RecordWays {
     RecordWays(RecordWay asked, const RowLayout& layout, Span<const RowsView<T>> homes, std::size_t gatherers,
                std::size_t scatterers)
         : asked_(asked), copy_(layout, homes), layout_(layout), homes_(homes[0]) {
-        is_possible_ = copy_.is_whole();
-        if (asked == RecordWay::measured && is_possible_ && homes_.rows != 0) {
-            measure(gatherers, scatterers);
+        const bool is_aligned = reinterpret_cast<std::uintptr_t>(homes_.weights) % sizeof(uint4) == 0;
+        is_possible_ = asked != RecordWay::staged && is_aligned && copy_.is_whole();
+        if (asked == RecordWay::measured && is_possible_) {
+            is_possible_ = homes_.rows >= least_rows;  // of fewer, nothing would be known
+            if (is_possible_) measure(gatherers, scatterers);
         }
     }
 
@@ -147,7 +149,7 @@ class RecordWays {
         return choose(rows, step, scatter_, copy_out_, take_, write_);
     }
 
-    /// What was measured; zero where nothing was. gather() and scatter() are those of all threads together,
+    /// What was measured; zero where nothing was. gather() and scatter() are one thread's, shared out to all;
     /// copies those of the link, put() and take() the short kernels.
     [[nodiscard]] const RecordCost& gather() const { return gather_; }
     [[nodiscard]] const RecordCost& copy_in() const { return copy_in_; }
@@ -161,12 +163,14 @@ class RecordWays {
   private:
     [[nodiscard]] bool choose(std::size_t rows, double step, const RecordCost& host, const RecordCost& link,
                               const RecordCost& kernel, const RecordCost& direct) const {
-        if (!is_possible_ || asked_ == RecordWay::staged) return false;
+        if (!is_possible_) return false;
         if (asked_ == RecordWay::zero_copy) return true;
         const double staged = step + kernel.of(rows);
         const double beside = step == 0 ? 0 : std::max(host.of(rows), link.of(rows));
-        return step + direct.of(rows) <= std::max(staged, beside);
+        return step + direct.of(rows) < std::max(staged, beside);
     }
+
+    static constexpr std::uint64_t least_rows = 1024;
 
     struct Record {
         T* weights;
@@ -206,7 +210,6 @@ class RecordWays {
         constexpr std::uint64_t most = 16384;
         const auto many = static_cast<std::size_t>(std::min<std::uint64_t>(homes_.rows, most));
         const std::size_t few = many / 16;
-        if (few == 0) return;
         Trial trial(homes_, layout_.stride, many);
         const auto home = [&](std::size_t i) {
             const RowId row = homes_.first + trial.rows[i];

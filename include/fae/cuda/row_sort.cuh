@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(sort_threads)
     sort_feature(Bags<Index> bags, KeyRule rule, Key* keys, std::uint32_t* places, std::uint32_t* zeros,
                  std::uint32_t zero_count) {
     constexpr unsigned block_keys = sort_threads * Items;
-    extern __shared__ std::uint64_t sort_memory[];
+    extern __shared__ uint4 sort_memory[];
     auto& memory = *reinterpret_cast<FeatureMemory<Items, Key>*>(sort_memory);
     let_next_launch();
     for (std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < zero_count;
@@ -397,7 +397,7 @@ struct PairJob {
 template <bool First, unsigned Items, class Key, IndexType Index>
 __global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key, Index> job) {
     constexpr std::uint32_t tile = sort_threads * Items;
-    extern __shared__ std::uint64_t sort_memory[];
+    extern __shared__ uint4 sort_memory[];
     auto& memory = *reinterpret_cast<PairMemory<Items, Key>*>(sort_memory);
     const auto lookups = static_cast<std::uint32_t>(job.bags.lookups());
     const std::uint32_t first = blockIdx.x * tile;

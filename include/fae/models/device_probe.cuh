@@ -72,7 +72,7 @@ struct DeviceProbe {
 
 namespace detail {
 
-/// Vectors of `bytes` bytes read at random, each by lanes side by side, and added up.
+/// Rows read at random, each by lanes side by side, and added up.
 /// @par Launch any grid of blocks of 256 threads
 __global__ inline void gather_rows(const float4* rows, std::uint64_t row_count, unsigned row_vectors,
                                    float4* sums) {

@@ -490,14 +490,15 @@ class Dlrm {
         const MatrixView<float> out =
             of_pairs ? pairs_gradient_.rows(batch_) : layers_[l - 1].gradient.rows(batch_);
         const float* const gradient = layers_[l].gradient.rows(batch_).data();
+        // Of wide batches, before the first are two kernels, before the bottom's first one with other results
+        // to wait for.
+        const bool behind = !is_wide(batch_) || (l + 2 != layers_.size() && l + 1 != shape_.bottom.size());
         if (is_small(batch_) && !of_pairs) {
             const float* const below = layers_[l - 1].output.rows(batch_).data();
             return detail::multiply_layer<detail::LayerWay::back>(
-                on, layers_[l].back_product(values_.data(), gradient, below, out.data(), batch_), true);
+                on, layers_[l].back_product(values_.data(), gradient, below, out.data(), batch_), behind);
         }
         if (is_wide(batch_)) {
-            // Before the first are two kernels, before the bottom's first one with other results to wait for.
-            const bool behind = l + 2 != layers_.size() && l + 1 != shape_.bottom.size();
             return detail::multiply_by_warpgroups<detail::LayerWay::back>(
                 on,
                 layers_[l].wide_back_product(transposed_.data(), gradient,

@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -36,7 +37,6 @@
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/embedding_bag.cuh"
 #include "fae/cuda/graph.hpp"
-#include "fae/cuda/progress.cuh"
 #include "fae/cuda/row_index.cuh"
 #include "fae/cuda/scalar.cuh"
 #include "fae/cuda/space.hpp"
@@ -242,10 +242,10 @@ class DlrmTrainer {
         Buffer<std::byte, DeviceSpace> device;
         Buffer<std::uint32_t, DeviceSpace> located;
         Buffer<std::byte, DeviceSpace> index_space;
-        Event copied;            ///< the batch has left the host
-        std::uint64_t copy = 0;  ///< which copy that was
-        Event staged;            ///< the batch is ready for its step
-        Event used;              ///< the step is over, the device's buffers are free
+        std::shared_ptr<detail::Copies> copies;  ///< from where the batch leaves the host
+        std::uint64_t copy = 0;                  ///< which of them that is
+        Event staged;                            ///< the batch is ready for its step
+        Event used;                              ///< the step is over, the device's buffers are free
     };
 
     /// A batch in a set's device buffers.
@@ -331,12 +331,11 @@ class DlrmTrainer {
                           n, " x ", shape.sparse_features);
         });
         const On staging = cuda::on(staging_);
-        wait_for(copies_, set.copy, set.copied);
+        if (set.copies != nullptr) set.copies->wait(set.copy);
         set.used.wait(staging);
         batch.memory->copy_to(staging, numbers, set.device.span(), with_lookups);
-        set.copy = turn_;
-        copies_.tell(staging, set.copy);
-        set.copied.record(staging);
+        set.copies = batch.memory->copies();
+        set.copy = set.copies->count();
         const BatchColumns there = batch.memory->columns_at(set.device.data());
         Staged staged;
         staged.n = n;
@@ -451,7 +450,6 @@ class DlrmTrainer {
     OptimizerKind optimizer_;
     std::size_t max_lookups_;
     std::uint64_t max_rows_;
-    Progress copies_;  // batches that have left the host; asking CUDA would hold up threads that queue
     Stream main_{Priority::high};  // what graphs are captured on
     Stream rows_{Priority::high};  // embedding rows, beside the dense layers
     Stream staging_;

@@ -10,8 +10,8 @@
 //   trainer.finish(exec);
 //
 // Batches pass through: threads that load them into pinned memory and locate what is hot; one thread that
-// plans the window; the threads of cuda::LookaheadRoute that gather and scatter rows; and the calling thread,
-// which queues a copy and a graph.
+// plans the window, with a few helpers; the threads of cuda::LookaheadRoute that list, gather and scatter
+// rows; and the calling thread, which queues a copy and a graph.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -121,13 +121,13 @@ static_assert(BatchMemory<PlannedBatch>);
 
 /// Threads of a LookaheadTrainer beside those of its route; 0: by the number of the hardware's threads.
 struct LookaheadThreads {
-    std::size_t load = 0;  ///< batches side by side; 0: half of the hardware's threads, 2 to 10
+    std::size_t load = 0;  ///< batches side by side; 0: half of the hardware's threads, 2 to 8
     std::size_t plan = 0;  ///< share the planning of one batch; 0: a quarter of them, 1 to 4
 
     /// These, none of them 0.
     [[nodiscard]] LookaheadThreads resolved() const {
         const std::size_t all = std::thread::hardware_concurrency();
-        return {load != 0 ? load : std::clamp<std::size_t>(all / 2, 2, 10),
+        return {load != 0 ? load : std::clamp<std::size_t>(all / 2, 2, 8),
                 plan != 0 ? plan : std::clamp<std::size_t>(all / 4, 1, 4)};
     }
 };
@@ -141,8 +141,9 @@ class LookaheadTrainer {
     /// @param table, model, data  outlive the trainer; batches are of at most model.max_batch() inputs; the
     ///                 table's homes are in PinnedSpace
     /// @exec   cuda::On: returns when done
-    /// @cost   device memory: DlrmTrainer's; pinned memory: LookaheadRoute's, and that of a few batches more
-    ///         than the planner looks ahead
+    /// @cost   device_bytes() of the device, pinned_bytes() of pinned memory: DlrmTrainer's,
+    /// LookaheadRoute's,
+    ///         and that of a few batches more than the planner looks ahead
     /// @throws ContractError if the model's sparse part is not features x dim of the table, or a batch may
     ///         have more look-ups than the planner takes; CudaError
     LookaheadTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data,
@@ -154,8 +155,8 @@ class LookaheadTrainer {
           ahead_(threads_.load + static_cast<std::size_t>(table.placement().planner().options().lookahead)),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),
           loader_(data),
-          plan_threads_(threads_.plan, plan_eagerness),
-          route_(table, trace, way),
+          plan_threads_(threads_.plan, plan_eagerness, Claim::fixed),
+          route_(on, table, trace, way),
           prefetcher_(
               data, ahead_,
               [this] { return detail::PlannedBatch(trainer_.pinned_batch(), route_.planner()); },
@@ -308,8 +309,8 @@ class LookaheadTrainer {
         });
     }
 
-    // Plans follow each other within about a step.
-    static constexpr std::chrono::microseconds plan_eagerness{200};
+    // Where planning is what training waits for, plans follow each other within that.
+    static constexpr std::chrono::microseconds plan_eagerness{50};
 
     Table* table_;
     std::size_t lookups_;

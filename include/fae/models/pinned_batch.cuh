@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "fae/core/bags.hpp"
 #include "fae/core/config.hpp"
@@ -66,6 +67,27 @@ struct BatchLayout {
     }
 };
 
+/// Copies from one place, counted: threads that load must not ask CUDA.
+class Copies {
+  public:
+    /// One more is queued.
+    void tell(On on) {
+        done_.tell(on, ++count_);
+        last_.record(on);
+    }
+    [[nodiscard]] std::uint64_t count() const { return count_; }
+    /// Returns when so many are done.
+    void wait(std::uint64_t count) const {
+        if (count != 0) wait_for(done_, count, last_);
+    }
+    void let_end() const { static_cast<void>(::cudaEventSynchronize(last_.get())); }
+
+  private:
+    Progress done_;
+    Event last_;
+    std::uint64_t count_ = 0;
+};
+
 }  // namespace detail
 
 /// Pinned memory for one batch at a time. Move-only. Models BatchMemory.
@@ -80,7 +102,7 @@ class PinnedBatch {
     PinnedBatch& operator=(PinnedBatch&&) noexcept = default;
     /// Waits for a copy that still reads the memory.
     ~PinnedBatch() {
-        if (copied_.get() != nullptr) static_cast<void>(::cudaEventSynchronize(copied_.get()));
+        if (copies_ != nullptr) copies_->let_end();
     }
 
     /// The columns of the next batch. Waits until the copy of the batch before is done.
@@ -94,7 +116,7 @@ class PinnedBatch {
             return concat("the batch has ", extent.dense_features, " dense features and ", extent.offsets,
                           " offsets, expected ", most_.dense_features, " and at most ", most_.offsets);
         });
-        if (told_ != 0) wait_for(done_, told_, copied_);
+        copies_->wait(copies_->count());
         extent_ = extent;
         return layout().columns(memory_.data(), extent, dense_stride_);
     }
@@ -111,9 +133,10 @@ class PinnedBatch {
         *reinterpret_cast<StepNumbers*>(memory_.data()) = numbers;
         const std::size_t bytes = with_lookups ? layout().bytes : layout().offsets;
         copy(on, Span<const std::byte>(memory_.data(), bytes), device.subspan(0, bytes));
-        done_.tell(on, ++told_);
-        copied_.record(on);
+        copies_->tell(on);
     }
+    /// The copies so far; they outlive the memory.
+    [[nodiscard]] const std::shared_ptr<detail::Copies>& copies() const { return copies_; }
     /// The batch's columns where copy_to() brings them.
     [[nodiscard]] BatchColumns columns_at(std::byte* device) const {
         return layout().columns(device, extent_, dense_stride_);
@@ -126,9 +149,7 @@ class PinnedBatch {
     BatchExtent extent_;
     std::size_t dense_stride_ = 0;
     Buffer<std::byte, PinnedSpace> memory_;
-    Event copied_;
-    Progress done_;  // how many copies: threads that load must not ask CUDA
-    std::uint64_t told_ = 0;
+    std::shared_ptr<detail::Copies> copies_ = std::make_shared<detail::Copies>();
 };
 static_assert(BatchMemory<PinnedBatch>);
 

@@ -20,7 +20,7 @@ namespace fae::inline FAE_ABI {
 
 namespace detail {
 
-/// The hash of a row: the upper bits choose its shard, the lower ones its place in the shard's map.
+/// The hash of a row: it chooses the row's shard, and its lower bits the place in the shard's map.
 [[nodiscard]] inline std::uint32_t row_hash(RowId row) { return static_cast<std::uint32_t>(mix64(row)); }
 
 /// A multimap from 32-bit hashes to 32-bit numbers, at most five eighths full. Linear probing; a removal

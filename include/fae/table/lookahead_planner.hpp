@@ -133,7 +133,7 @@ class LookaheadPlanner {
     [[nodiscard]] std::uint64_t planned() const { return planned_; }
     /// Of all plans so far.
     [[nodiscard]] const LookaheadCounts& counts() const { return counts_; }
-    /// The time that push() has taken, in either form.
+    /// The time that push() has taken: in parts, the second of them.
     [[nodiscard]] double seconds() const { return seconds_; }
 
     /// Where a row is once all plans so far are carried out.
@@ -261,7 +261,10 @@ class LookaheadPlanner {
     [[nodiscard]] std::uint32_t& run(ColdLookups& cold, std::size_t chunk, std::size_t s) const {
         return cold.runs_[chunk * (shard_count_ + 1) + s];
     }
-    [[nodiscard]] std::size_t shard_of(std::uint32_t hash) const { return (hash >> 28) & (shard_count_ - 1); }
+    // By bits that do not say where in the shard's map a row is.
+    [[nodiscard]] std::size_t shard_of(std::uint32_t hash) const {
+        return (hash * 0x9E3779B1u >> 28) & (shard_count_ - 1);
+    }
 
     // Serves the hot look-ups of a chunk, and puts the others in order of their shards.
     template <IndexType Index>

@@ -161,8 +161,8 @@ TEST_CASE("cuda row_index: batches of every kind have the host's index") {
 }
 
 // Catches: a sort or list that outgrows its counters where all look-ups meet in one row, or none do.
-TEST_CASE("cuda row_index: one row a million times, and a million rows once") {
-    const std::size_t lookups = fae_test::share_of(1'000'003);
+TEST_CASE("cuda row_index: one row millions of times, and millions of rows once") {
+    const std::size_t lookups = fae_test::share_of(4'200'003);
     CHECK(is_index_of_host(Batch(lookups, 1, 1, [](auto, auto) { return 6u; }), 7, {.ordinals = true}));
     const auto once = [&](auto, std::size_t i) { return i * 7919 % lookups; };
     CHECK(is_index_of_host(Batch(lookups, 1, 1, once), lookups, {.ordinals = true}));

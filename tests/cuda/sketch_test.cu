@@ -13,6 +13,7 @@
 #include "fae/core/random.hpp"
 #include "fae/core/zipf.hpp"
 #include "fae/cuda/sketch.cuh"
+#include "support/reduced.hpp"
 
 namespace cuda = fae::cuda;
 
@@ -107,7 +108,9 @@ void add(cuda::On on, cuda::HeavyHitterSketch& sketch, const std::vector<Index>&
 TEST_CASE("cuda sketch: it is the plain sketch's, and true counts lie between its bounds") {
     const cuda::Stream stream_of;
     const auto on = cuda::on(stream_of);
+    fae_test::CaseShare cases;
     for (std::uint64_t seed = 0; seed < 30; ++seed) {
+        if (!cases.take()) continue;
         const double skew = 0.2 * static_cast<double>(seed % 9);
         const std::uint64_t memory = std::uint64_t{1} << (15 + seed % 6);
         cuda::HeavyHitterSketch sketch(on, {memory, seed});
@@ -191,7 +194,9 @@ TEST_CASE("cuda sketch: halved, it is the halved plain sketch") {
 TEST_CASE("cuda sketch: merged to a sketch of the host it bounds both streams") {
     const cuda::Stream stream_of;
     const auto on = cuda::on(stream_of);
+    fae_test::CaseShare cases;
     for (std::uint64_t seed = 0; seed < 9; ++seed) {
+        if (!cases.take()) continue;
         cuda::HeavyHitterSketch device(on, {1 << 15, 2});
         fae::HeavyHitterSketch host({4096, 7});
         const Keys on_device = stream(30000, 2000, 0.9, seed);

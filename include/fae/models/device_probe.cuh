@@ -345,6 +345,13 @@ class ProbedDevice {
         // Graphs are made, pages touched and the pipeline filled; then what comes in is what goes out.
         const std::uint64_t first = scheduler.batches_per_epoch();
         const double once = train(first);
+        static_cast<void>(of.trainer.finish(of.exec));
+        [[maybe_unused]] Steps warm;
+        [[maybe_unused]] const std::uint64_t warm_steps = trained;
+        if constexpr (PlansAhead<P>) {
+            warm.planning = of.trainer.planning_seconds();
+            warm.rows_in = static_cast<double>(of.trainer.counts().rows_in);
+        }
         static_cast<void>(train(first));
         const std::uint64_t steps = std::clamp<std::uint64_t>(
             static_cast<std::uint64_t>(probe_.seconds * static_cast<double>(first) / std::max(once, 1e-9)), 4,
@@ -356,8 +363,9 @@ class ProbedDevice {
         Steps found;
         found.seconds = middle(seconds);
         if constexpr (PlansAhead<P>) {
-            found.planning = of.trainer.planning_seconds() / static_cast<double>(trained);
-            found.rows_in = static_cast<double>(of.trainer.counts().rows_in) / static_cast<double>(trained);
+            const auto steps_since = static_cast<double>(trained - warm_steps);
+            found.planning = (of.trainer.planning_seconds() - warm.planning) / steps_since;
+            found.rows_in = (static_cast<double>(of.trainer.counts().rows_in) - warm.rows_in) / steps_since;
         }
         return found;
     }

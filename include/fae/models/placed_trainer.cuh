@@ -156,7 +156,7 @@ class PlacedTrainer {
     ///         pinned memory of ahead + 2 batches
     /// @throws ContractError if the model's sparse part is not features x dim of the table; CudaError
     /// @param ahead  batches that are loaded side by side, each by a thread of the trainer's; at most 64
-    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 12)
+    PlacedTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data, std::size_t ahead = 8)
         : table_(&table),
           lookups_(static_cast<std::size_t>(most_lookups(data, model.max_batch()))),
           trainer_(model, table.optimizer(), lookups_, std::max(table.space().rows(), table.slots())),

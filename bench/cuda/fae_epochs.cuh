@@ -11,8 +11,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,6 +60,16 @@ struct Setting {
     std::size_t plan_threads = 0;  ///< as LookaheadThreads
     gpu::RecordWay way = gpu::RecordWay::measured;
 };
+
+/// The numbers of an option's list: "256,64".
+inline std::vector<std::uint64_t> numbers(std::string_view list) {
+    std::vector<std::uint64_t> found;
+    std::istringstream text{std::string(list)};
+    for (std::string number; std::getline(text, number, ',');) {
+        found.push_back(std::strtoull(number.c_str(), nullptr, 10));
+    }
+    return found;
+}
 
 /// Seconds of epochs, and what they ended in.
 struct Epochs {

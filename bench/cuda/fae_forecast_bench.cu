@@ -54,15 +54,6 @@ struct Options : epochs::Setting {
     std::string json;
 };
 
-std::vector<std::uint64_t> numbers(std::string_view list) {
-    std::vector<std::uint64_t> found;
-    std::istringstream text{std::string(list)};
-    for (std::string number; std::getline(text, number, ',');) {
-        found.push_back(std::strtoull(number.c_str(), nullptr, 10));
-    }
-    return found;
-}
-
 /// The inputs, packed for every budget, and how their look-ups are spread.
 struct Case {
     std::vector<fae::PackedDataset> of_budget;
@@ -221,8 +212,8 @@ int main(int argc, char** argv) {
         const auto number = [&] { return std::strtoull(argv[i + 1], nullptr, 10); };
         if (name == "--inputs") options.inputs = number();
         if (name == "--repetitions") options.repetitions = static_cast<std::size_t>(number());
-        if (name == "--budgets") options.budgets = numbers(argv[i + 1]);
-        if (name == "--batches") options.batches = numbers(argv[i + 1]);
+        if (name == "--budgets") options.budgets = epochs::numbers(argv[i + 1]);
+        if (name == "--batches") options.batches = epochs::numbers(argv[i + 1]);
         if (name == "--max-rows") options.max_rows = number();
         if (name == "--json") options.json = argv[i + 1];
     }

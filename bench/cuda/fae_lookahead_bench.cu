@@ -58,15 +58,6 @@ struct Options : epochs::Setting {
     }
 };
 
-std::vector<std::uint64_t> numbers(std::string_view list) {
-    std::vector<std::uint64_t> found;
-    std::istringstream text{std::string(list)};
-    for (std::string number; std::getline(text, number, ',');) {
-        found.push_back(std::strtoull(number.c_str(), nullptr, 10));
-    }
-    return found;
-}
-
 /// Prints one line and keeps it for the JSON.
 class Report {
   public:
@@ -228,12 +219,12 @@ int main(int argc, char** argv) {
         if (name == "--inputs") options.inputs = number();
         if (name == "--repetitions") options.repetitions = static_cast<std::size_t>(number());
         if (name == "--placements") options.placements = value;
-        if (name == "--budgets") options.budgets = numbers(value);
-        if (name == "--batches") options.batches = numbers(value);
+        if (name == "--budgets") options.budgets = epochs::numbers(value);
+        if (name == "--batches") options.batches = epochs::numbers(value);
         if (name == "--window") options.window = std::strtod(argv[i + 1], nullptr);
         if (name == "--lookahead") options.lookahead = number();
         if (name == "--load-threads") options.load_threads = static_cast<std::size_t>(number());
-        if (name == "--plan-threads") options.planners = numbers(value);
+        if (name == "--plan-threads") options.planners = epochs::numbers(value);
         if (name == "--model") options.rmc3 = value == "rmc3";
         if (name == "--optimizer" && value == "rowwise-adagrad") {
             options.optimizer = fae::OptimizerKind::rowwise_adagrad;

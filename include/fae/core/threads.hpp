@@ -3,8 +3,8 @@
 // Threads: a small pool of std::thread that models TaskPool.
 //
 //   fae::Threads threads(8);                    // this thread and seven more
-//   fae::Threads crew(4, 50us, fae::Claim::fixed);   // for runs over the same data that follow each other
-//   closely forward(par(threads), rows, bags, out);
+//   forward(par(threads), rows, bags, out);
+//   fae::Threads crew(4, 50us, fae::Claim::fixed);    // for runs close to each other, over the same data
 //
 // run() may be called from several threads; calls take turns. A task may call run() itself: the inner tasks
 // then run on that task's thread, so nesting cannot deadlock.

@@ -75,8 +75,8 @@ class LookaheadRoute {
     /// @param table  of a placement with a planner, over homes in PinnedSpace; outlives the route
     /// @param trace  where events of threads and streams go, or null; outlives the route
     /// @param way    how records travel
-    /// @cost  pinned_bytes() of pinned memory, device_bytes() of the device, seven threads, three streams;
-    /// RecordWays'
+    /// @cost  pinned_bytes() of pinned memory, device_bytes() of the device, seven threads, three streams,
+    ///        and what RecordWays takes to measure
     /// @throws ContractError if the device cannot address the homes, as one array; CudaError
     LookaheadRoute(On on, Table& table, Trace* trace = nullptr, RecordWay way = RecordWay::measured)
         : table_(&table),
@@ -130,9 +130,8 @@ class LookaheadRoute {
 
     /// Plans the next batch and starts to carry the plan out. Waits while as many plans as the planner allows
     /// are under way.
-    /// @param cold, located  the batch's, as the planner's serve_hot() left them; stay until its begin(),
-    /// when
-    ///                       every look-up is located
+    /// @param cold, located  the batch's, as the planner's serve_hot() left them; they stay as they are
+    ///                       until its begin(), by when every look-up is located
     /// @return false if the route has been closed
     template <Executor E>
     bool plan(const E& exec, ColdLookups& cold, Span<std::uint32_t> located) {

@@ -141,9 +141,8 @@ class LookaheadTrainer {
     /// @param table, model, data  outlive the trainer; batches are of at most model.max_batch() inputs; the
     ///                 table's homes are in PinnedSpace
     /// @exec   cuda::On: returns when done
-    /// @cost   device_bytes() of the device, pinned_bytes() of pinned memory: DlrmTrainer's,
-    /// LookaheadRoute's,
-    ///         and that of a few batches more than the planner looks ahead
+    /// @cost   device_bytes() of the device and pinned_bytes() of pinned memory: DlrmTrainer's and the
+    ///         route's, and that of a few batches more than the planner looks ahead
     /// @throws ContractError if the model's sparse part is not features x dim of the table, or a batch may
     ///         have more look-ups than the planner takes; CudaError
     LookaheadTrainer(On on, Table& table, Dlrm& model, const PackedDataset& data,

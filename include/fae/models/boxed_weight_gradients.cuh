@@ -23,6 +23,7 @@
 #include "fae/cuda/stream.hpp"
 #include "fae/models/mlp.cuh"
 #include "fae/models/tensor_core.cuh"
+#include "fae/models/tiled_jobs.cuh"
 #include "fae/models/warpgroup.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
@@ -52,14 +53,9 @@ struct BoxedWeightTile {
 };
 
 /// The weight gradients of one launch.
-struct BoxedWeightJobs {
-    static constexpr unsigned most = 10;
-    BoxedWeightJob jobs[most] = {};
-    unsigned count = 0;
-    unsigned tiles = 0;
+struct BoxedWeightJobs : TiledJobs<BoxedWeightJob, 10> {
     std::size_t n = 0;
 
-    [[nodiscard]] bool full() const { return count == most; }
     /// @shape y_gradient [n, outputs]; x [n, inputs]; out [outputs, stride of x]; bias [outputs] or null
     /// @pre   rows are 16-byte aligned, zeros behind each
     void add(MatrixView<const float> y_gradient, MatrixView<const float> x, float* out, float* bias) {
@@ -99,9 +95,7 @@ static __global__ void __launch_bounds__(BoxedWeightTile::threads, 2)
     float* const memory = reinterpret_cast<float*>(weight_memory) +
                           (1024 - shared_address(weight_memory) % 1024) % 1024 / sizeof(float);
     const unsigned part = blockIdx.x;
-    unsigned j = 0;
-    while (j + 1 < jobs.count && jobs.jobs[j + 1].first_tile <= blockIdx.y) ++j;
-    const BoxedWeightJob& job = jobs.jobs[j];
+    const BoxedWeightJob& job = jobs.of_tile(blockIdx.y);
     const unsigned tile = blockIdx.y - job.first_tile;
     const unsigned row = tile % job.row_tiles * Tile::width;
     const unsigned column = tile / job.row_tiles * Tile::width;

@@ -17,6 +17,7 @@
 #include "fae/core/types.hpp"
 #include "fae/cuda/error.hpp"
 #include "fae/cuda/stream.hpp"
+#include "fae/models/tiled_jobs.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -31,13 +32,7 @@ struct TransposeJob {
 };
 
 /// The matrices of one launch.
-struct TransposeJobs {
-    static constexpr unsigned most = 32;
-    TransposeJob jobs[most] = {};
-    unsigned count = 0;
-    unsigned tiles = 0;
-
-    [[nodiscard]] bool full() const { return count == most; }
+struct TransposeJobs : TiledJobs<TransposeJob, 32> {
     void add(std::size_t from, std::size_t to, std::size_t rows, std::size_t columns,
              std::size_t out_stride) {
         TransposeJob& job = jobs[count++];
@@ -56,9 +51,7 @@ static __global__ void __launch_bounds__(256)
     transpose_kernel(const __grid_constant__ TransposeJobs jobs, const float* __restrict__ from,
                      float* __restrict__ to) {
     __shared__ float tile[32][33];
-    unsigned j = 0;
-    while (j + 1 < jobs.count && jobs.jobs[j + 1].first_tile <= blockIdx.x) ++j;
-    const TransposeJob& job = jobs.jobs[j];
+    const TransposeJob& job = jobs.of_tile(blockIdx.x);
     const unsigned t = blockIdx.x - job.first_tile;
     const unsigned across = ceil_div(job.columns, 32u);
     const unsigned row = t / across * 32;

@@ -22,6 +22,7 @@
 #include "fae/cuda/stream.hpp"
 #include "fae/models/mlp.cuh"
 #include "fae/models/tensor_core.cuh"
+#include "fae/models/tiled_jobs.cuh"
 
 namespace fae::inline FAE_ABI::cuda::detail {
 
@@ -55,14 +56,9 @@ struct WeightTile {
 };
 
 /// The weight gradients of one launch.
-struct WeightJobs {
-    static constexpr unsigned most = 24;
-    WeightJob jobs[most] = {};
-    unsigned count = 0;
-    unsigned tiles = 0;
+struct WeightJobs : TiledJobs<WeightJob, 24> {
     std::size_t n = 0;
 
-    [[nodiscard]] bool full() const { return count == most; }
     /// @shape y_gradient [n, outputs], rounded to TF32; x [n, inputs]; out [outputs, stride of x]; bias
     ///        [outputs] or null
     void add(MatrixView<const float> y_gradient, MatrixView<const float> x, float* out, float* bias) {
@@ -92,9 +88,7 @@ static __global__ void __launch_bounds__(WeightTile::threads, 2)
     using Tile = WeightTile;
     extern __shared__ float4 tile_memory[];
     float* const memory = reinterpret_cast<float*>(tile_memory);
-    unsigned j = 0;
-    while (j + 1 < jobs.count && jobs.jobs[j + 1].first_tile <= blockIdx.y) ++j;
-    const WeightJob& job = jobs.jobs[j];
+    const WeightJob& job = jobs.of_tile(blockIdx.y);
     const unsigned tile = blockIdx.y - job.first_tile;
     const unsigned row = tile % job.row_tiles * Tile::width;
     const unsigned column = tile / job.row_tiles * Tile::width;

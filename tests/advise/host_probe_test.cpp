@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "fae/core/threads.hpp"
+#include "support/kernels.hpp"
 
 // Catches: a rate that is forgotten, time that is not divided by the work, a clock that is not asked.
 TEST_CASE("probe_host: with a clock that ticks once a look every rate is one tick over its work") {

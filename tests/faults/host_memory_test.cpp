@@ -16,6 +16,7 @@
 #include "fae/io/fae_file.hpp"
 #include "support/compare.hpp"
 #include "support/failing_memory.hpp"
+#include "support/kernels.hpp"
 #include "support/law.hpp"
 #include "support/temporary_folder.hpp"
 

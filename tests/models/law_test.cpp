@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fae/core/threads.hpp"
+#include "support/kernels.hpp"
 
 using namespace fae;
 using namespace fae_test;

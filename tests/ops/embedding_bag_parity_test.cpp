@@ -12,6 +12,7 @@
 #include "fae/core/workspace.hpp"
 #include "fae/memory/buffer.hpp"
 #include "fae/ops/embedding_bag.hpp"
+#include "support/kernels.hpp"
 #include "support/ops_oracle.hpp"
 #include "support/reduced.hpp"
 

@@ -10,6 +10,7 @@
 
 #include "fae/core/exec.hpp"
 #include "fae/core/threads.hpp"
+#include "support/kernels.hpp"
 #include "support/ops_oracle.hpp"
 
 using fae::Bags;

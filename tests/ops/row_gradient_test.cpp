@@ -11,6 +11,7 @@
 #include "fae/core/exec.hpp"
 #include "fae/core/threads.hpp"
 #include "fae/ops/embedding_bag.hpp"
+#include "support/kernels.hpp"
 #include "support/ops_oracle.hpp"
 #include "support/reduced.hpp"
 

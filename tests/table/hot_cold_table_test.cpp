@@ -15,6 +15,7 @@
 #include "fae/table/all_home.hpp"
 #include "fae/table/all_slots.hpp"
 #include "fae/table/static_placement.hpp"
+#include "support/kernels.hpp"
 
 using namespace fae;
 

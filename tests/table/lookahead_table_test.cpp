@@ -15,6 +15,7 @@
 #include "fae/table/all_slots.hpp"
 #include "fae/table/hot_cold_table.hpp"
 #include "fae/table/lookahead_placement.hpp"
+#include "support/kernels.hpp"
 #include "support/lookahead_oracle.hpp"
 #include "support/reduced.hpp"
 

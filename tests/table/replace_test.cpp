@@ -14,6 +14,7 @@
 #include "fae/table/hot_cold_table.hpp"
 #include "fae/table/lookahead_placement.hpp"
 #include "fae/table/static_placement.hpp"
+#include "support/kernels.hpp"
 
 using namespace fae;
 

@@ -28,14 +28,14 @@ std::vector<double> sample_law(int n, int of, int ones) {
     return law;
 }
 
-struct Population {
+struct Drawn {
     int n;
     int of;
     int ones;
 };
 
-std::vector<Population> populations() {
-    std::vector<Population> all;
+std::vector<Drawn> populations() {
+    std::vector<Drawn> all;
     for (const int of : {50, 400, 3000}) {
         for (const int n : {2, of / 20, of / 4, of / 2, of * 3 / 4, of - 1}) {
             if (n < 2) continue;
@@ -48,7 +48,7 @@ std::vector<Population> populations() {
 
 /// The probability that `missed(k / n)` holds.
 template <class Missed>
-double probability(const Population& p, Missed&& missed) {
+double probability(const Drawn& p, Missed&& missed) {
     const std::vector<double> law = sample_law(p.n, p.of, p.ones);
     double sum = 0;
     for (int k = 0; k <= p.n; ++k) {
@@ -67,7 +67,7 @@ constexpr double rounding = 1 + 1e-9;
 TEST_CASE(
     "mean bounds: the distance of Hoeffding and Serfling is exceeded with a probability of at most delta") {
     double closest = 0;
-    for (const Population& p : populations()) {
+    for (const Drawn& p : populations()) {
         const double truth = static_cast<double>(p.ones) / p.of;
         for (const double delta : deltas) {
             const double h = fae::hoeffding_serfling(p.n, p.of, delta);
@@ -89,7 +89,7 @@ TEST_CASE(
 TEST_CASE("mean bounds: so is the distance from the sample's own deviation, which is less for rare ones") {
     double closest = 0;
     int better = 0;
-    for (const Population& p : populations()) {
+    for (const Drawn& p : populations()) {
         const double truth = static_cast<double>(p.ones) / p.of;
         for (const double delta : deltas) {
             const auto distance = [&](double mean) {
@@ -113,7 +113,7 @@ TEST_CASE("mean bounds: so is the distance from the sample's own deviation, whic
 // Catches an entropy of the wrong side.
 TEST_CASE("mean bounds: Chernoff's upper bound is below the truth with a probability of at most delta") {
     double closest = 0;
-    for (const Population& p : populations()) {
+    for (const Drawn& p : populations()) {
         const double truth = static_cast<double>(p.ones) / p.of;
         for (const double delta : deltas) {
             const double missed =

@@ -15,7 +15,7 @@
 
 namespace {
 
-struct Case {
+struct Input {
     fae::RowSpace space;
     oracle::Inputs inputs;
     std::vector<bool> hot_row;
@@ -23,8 +23,8 @@ struct Case {
 };
 
 // Popular rows are hot, with `exceptions` of 1,000 rows turned over; some tables are hot in full.
-Case make_case(std::size_t inputs, std::size_t bag_size, std::uint64_t seed, unsigned exceptions) {
-    Case made;
+Input make_input(std::size_t inputs, std::size_t bag_size, std::uint64_t seed, unsigned exceptions) {
+    Input made;
     made.space = oracle::random_space(7, 3000, 16, seed);
     made.inputs = oracle::random_inputs(made.space, inputs, bag_size, seed + 1);
     const std::vector<std::uint64_t> counts = oracle::count_rows(made.space, made.inputs.bags());
@@ -40,7 +40,7 @@ Case make_case(std::size_t inputs, std::size_t bag_size, std::uint64_t seed, uns
 }
 
 // The numbers of the hot (or cold) inputs, by looking at everything.
-std::vector<std::uint64_t> numbers(const Case& of, bool hot) {
+std::vector<std::uint64_t> numbers(const Input& of, bool hot) {
     const auto bags = of.inputs.bags();
     std::vector<std::uint64_t> found;
     for (std::size_t i = 0; i < bags.samples(); ++i) {
@@ -54,7 +54,7 @@ std::vector<std::uint64_t> numbers(const Case& of, bool hot) {
 }
 
 // Compares one class with the original inputs, bag by bag.
-void check_class(const Case& of, const std::vector<std::uint64_t>& inputs,
+void check_class(const Input& of, const std::vector<std::uint64_t>& inputs,
                  const fae::Bags<std::uint32_t>& packed, bool slots) {
     const auto bags = of.inputs.bags();
     REQUIRE(packed.samples() == inputs.size());
@@ -84,7 +84,7 @@ void check_class(const Case& of, const std::vector<std::uint64_t>& inputs,
     CHECK(wrong == 0);
 }
 
-void check_split(const Case& of, const fae::Classification& split) {
+void check_split(const Input& of, const fae::Classification& split) {
     const std::vector<std::uint64_t> hot = numbers(of, true);
     const std::vector<std::uint64_t> cold = numbers(of, false);
     CHECK(split.inputs() == of.inputs.bags().samples());
@@ -106,7 +106,7 @@ TEST_CASE("classify: hot and cold inputs equal a plain loop's for every executor
         for (const unsigned exceptions : {0u, 5u, 300u}) {
             CAPTURE(bag_size);
             CAPTURE(exceptions);
-            const Case of = make_case(10000, bag_size, 40 + bag_size, exceptions);
+            const Input of = make_input(10000, bag_size, 40 + bag_size, exceptions);
             const std::size_t hot = numbers(of, true).size();
             if (exceptions == 5) {
                 REQUIRE(hot > 100);
@@ -124,7 +124,7 @@ TEST_CASE("classify: hot and cold inputs equal a plain loop's for every executor
 
 // Catches weights left behind or paired with another look-up.
 TEST_CASE("classify: weights go with their look-ups") {
-    Case of = make_case(3000, 0, 77, 5);
+    Input of = make_input(3000, 0, 77, 5);
     for (std::size_t i = 0; i < of.inputs.values.size(); ++i)
         of.inputs.weights.push_back(static_cast<float>(i));
     check_split(of, fae::classify(fae::seq, of.hot, of.space, of.inputs.bags()));
@@ -147,7 +147,7 @@ TEST_CASE("classify: an input without any look-up is hot, even where no row is")
 
 // Catches special cases where no bitmap exists: all rows hot, no row hot, no input.
 TEST_CASE("classify: all hot, all cold and no input at all are ordinary") {
-    Case of = make_case(500, 1, 5, 0);
+    Input of = make_input(500, 1, 5, 0);
     of.hot = fae::HotSet::all(of.space.rows());
     of.hot_row.assign(of.hot_row.size(), true);
     const auto all = fae::classify(fae::seq, of.hot, of.space, of.inputs.bags());
@@ -166,7 +166,7 @@ TEST_CASE("classify: all hot, all cold and no input at all are ordinary") {
 
 // Catches slots or row ids that pass through 32 bits.
 TEST_CASE("classify: 64-bit row ids give the same split") {
-    const Case of = make_case(3000, 1, 12, 5);
+    const Input of = make_input(3000, 1, 12, 5);
     const std::vector<std::uint64_t> wide(of.inputs.values.begin(), of.inputs.values.end());
     const auto bags = fae::Bags<std::uint64_t>::fixed(wide, 1, of.space.features());
     const auto split = fae::classify(fae::seq, of.hot, of.space, bags);
@@ -179,8 +179,8 @@ TEST_CASE("classify: 64-bit row ids give the same split") {
 
 // Catches an input called hot that is hot in one row space only.
 TEST_CASE("classify: with several row spaces, an input is hot if it is hot in each") {
-    const Case one = make_case(4000, 1, 3, 5);
-    const Case two = make_case(4000, 0, 8, 5);
+    const Input one = make_input(4000, 1, 3, 5);
+    const Input two = make_input(4000, 0, 8, 5);
     const std::vector<fae::HotQuery<std::uint32_t>> queries = {{&one.hot, one.inputs.bags(), &one.space},
                                                                {&two.hot, two.inputs.bags(), &two.space}};
     const auto hot = fae::find_hot_inputs(fae::seq, fae::Span<const fae::HotQuery<std::uint32_t>>(queries));
@@ -200,7 +200,7 @@ TEST_CASE("classify: with several row spaces, an input is hot if it is hot in ea
 
 // Catches hot sets and inputs of different models.
 TEST_CASE("classify: a hot set of another row space is refused") {
-    const Case of = make_case(10, 1, 3, 0);
+    const Input of = make_input(10, 1, 3, 0);
     CHECK_THROWS_AS(
         (void)fae::classify(fae::seq, fae::HotSet::none(of.space.rows() + 1), of.space, of.inputs.bags()),
         fae::ContractError);

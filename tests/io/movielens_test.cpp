@@ -18,7 +18,7 @@ using namespace fae;
 
 namespace {
 
-Dataset read(const std::string& text, const ReadOptions& options = {}) {
+Dataset read_text(const std::string& text, const ReadOptions& options = {}) {
     return read_movielens(seq, MemorySource(text, "u.data"), options);
 }
 
@@ -27,7 +27,7 @@ Dataset read(const std::string& text, const ReadOptions& options = {}) {
 // Catches swapped columns, a threshold that is off, and days counted from elsewhere.
 TEST_CASE("movielens: hand-made ratings give exact arrays") {
     const Dataset data =
-        read("7\t9\t3.5\t788918400\n7\t8\t4\t789004800\r\n3\t9\t5.00\t0\n7\t9\t4.5\t964982703");
+        read_text("7\t9\t3.5\t788918400\n7\t8\t4\t789004800\r\n3\t9\t5.00\t0\n7\t9\t4.5\t964982703");
     CHECK(data.labels == std::vector<std::uint8_t>{0, 1, 1, 1});
     CHECK(data.shape.table_rows == std::vector<std::uint64_t>{2, 2});
     CHECK(data.shape.table_names == std::vector<std::string>{"user", "item"});
@@ -42,7 +42,7 @@ TEST_CASE("movielens: malformed lines are named by line and column") {
     const auto check = [](const std::string& bad, std::uint64_t column, const char* what) {
         CAPTURE(bad);
         try {
-            (void)read("1\t1\t1\t1\n" + bad + "\n");
+            (void)read_text("1\t1\t1\t1\n" + bad + "\n");
             FAIL_CHECK("was taken");
         } catch (const FormatError& error) {
             CHECK(error.line == 2);
@@ -76,7 +76,7 @@ TEST_CASE("movielens: malformed lines are skipped and counted if that is asked f
     CHECK(reader.read(seq, MemorySource("user\titem\trating\ttime\n1\t1\t4\t1\n", "u.data")).inputs() == 1);
     CHECK(reader.report().malformed == 1);
     CHECK(reader.report().first_malformed->line == 1);
-    CHECK_THROWS_AS((void)read(""), FormatError);
+    CHECK_THROWS_AS((void)read_text(""), FormatError);
 }
 
 // Catches what only real ratings have: half stars and their counts, as cut, sort and wc find them.
@@ -101,5 +101,5 @@ TEST_CASE("movielens: the latest small set has 610 users, 9,724 items and 48,580
     CHECK(data.values == expected.values);
     ReadOptions hashed;
     hashed.vocabulary = {VocabularyKind::hash, 100, 0};
-    CHECK(read(text, hashed).shape.table_rows == std::vector<std::uint64_t>{100, 100});
+    CHECK(read_text(text, hashed).shape.table_rows == std::vector<std::uint64_t>{100, 100});
 }

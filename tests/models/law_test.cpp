@@ -21,7 +21,8 @@ using namespace fae_test;
 
 namespace {
 
-const OptimizerKind kinds[] = {OptimizerKind::sgd, OptimizerKind::adagrad, OptimizerKind::rowwise_adagrad};
+const OptimizerKind all_kinds[] = {OptimizerKind::sgd, OptimizerKind::adagrad,
+                                   OptimizerKind::rowwise_adagrad};
 
 // Trains a case under all placements and the plain trainer, and wants one digest.
 void check_law(const LawCase& c, const std::vector<std::size_t>& thread_counts) {
@@ -71,7 +72,7 @@ LawCase case_of_budget(double share) {
 // misses a row or moves the wrong way, an order that depends on the placement.
 TEST_CASE("law: equal digests for every placement, optimizer, budget, rate, order and number of epochs") {
     std::size_t number = 0;
-    for (const OptimizerKind kind : kinds) {
+    for (const OptimizerKind kind : all_kinds) {
         for (const double budget : {0.0, 0.01, 0.1, 1.0}) {
             for (const Order order : {Order::fae, Order::shuffled}) {
                 for (const std::optional<unsigned> rate : {std::optional<unsigned>(1), {25}, {100}, {}}) {
@@ -98,7 +99,7 @@ TEST_CASE("law: equal digests for every placement, optimizer, budget, rate, orde
 
 // Catches: a sum whose order depends on which thread did what.
 TEST_CASE("law: equal digests for 1 to 8 threads") {
-    for (const OptimizerKind kind : kinds) {
+    for (const OptimizerKind kind : all_kinds) {
         for (const Order order : {Order::fae, Order::shuffled}) {
             LawCase c;
             c.optimizer = kind;
@@ -138,7 +139,7 @@ TEST_CASE("law: equal digests on random models") {
         c.validation_inputs = random.below(30);
         c.batch = 1 + random.below(100);
         c.budget_share = random.below(5) == 0 ? 1.0 : random.uniform();
-        c.optimizer = kinds[random.below(3)];
+        c.optimizer = all_kinds[random.below(3)];
         c.order = random.below(3) == 0 ? Order::shuffled : Order::fae;
         if (random.below(2) == 0) c.rate = static_cast<unsigned>(1 + random.below(100));
         c.epochs = 1 + random.below(2);
@@ -175,7 +176,7 @@ TEST_CASE("law: its cases train hot and cold batches and move rows, and the dige
 
 // Catches: a digest that is blind to a tier, to weights, to state or to the dense layers.
 TEST_CASE("weights_digest: one flipped bit of each kind changes it") {
-    for (const OptimizerKind kind : kinds) {
+    for (const OptimizerKind kind : all_kinds) {
         LawCase c;
         c.optimizer = kind;
         c.budget_share = 0.3;

@@ -27,7 +27,7 @@ namespace embedding_bag = fae::embedding_bag;
 
 namespace {
 
-constexpr Pooling poolings[] = {Pooling::sum, Pooling::mean, Pooling::weighted};
+constexpr Pooling all_poolings[] = {Pooling::sum, Pooling::mean, Pooling::weighted};
 constexpr OptimizerKind kinds[] = {OptimizerKind::sgd, OptimizerKind::adagrad,
                                    OptimizerKind::rowwise_adagrad};
 
@@ -125,7 +125,7 @@ TEST_CASE("row_gradient: every dim and pooling sums as the plain tree does") {
                             .denormals = true};
             const Workload<float> work(choices, dim);
             const Workload<double, std::uint64_t> wide(choices, dim);
-            for (const Pooling pooling : poolings) {
+            for (const Pooling pooling : all_poolings) {
                 check_backward(seq, work, pooling, oracle::row_gradients(work, pooling));
                 check_backward(seq, wide, pooling, oracle::row_gradients(wide, pooling));
             }
@@ -164,7 +164,7 @@ TEST_CASE("row_gradient: long rows among short ones, with every number of thread
     const Choices choices{
         .dim = 5, .features = 2, .samples = 9000, .bag_size = 2, .rows = 3000, .fast = 0.4, .hot = 0.6};
     const Workload<float> work(choices, 99);
-    for (const Pooling pooling : poolings) {
+    for (const Pooling pooling : all_poolings) {
         const auto expected = oracle::row_gradients(work, pooling);
         for (std::size_t count = 1; count <= 8; ++count) {
             fae::Threads threads(count);
@@ -191,7 +191,7 @@ TEST_CASE("row_gradient: fused and separate steps equal the plain loop") {
                                           .many_parts = many_parts,
                                           .interleaved = interleaved,
                                           .denormals = dim % 3 == 0};
-                    for (const Pooling pooling : poolings) {
+                    for (const Pooling pooling : all_poolings) {
                         check_steps<float, std::uint32_t>(seq, choices, dim, pooling);
                         check_steps<double, std::uint64_t>(seq, choices, dim, pooling);
                     }
@@ -242,7 +242,7 @@ TEST_CASE("row_gradient: random workloads step as the plain loop does") {
         choices.interleaved = random.below(2) == 0;
         choices.denormals = random.below(2) == 0;
         CAPTURE(round);
-        const Pooling pooling = poolings[random.below(3)];
+        const Pooling pooling = all_poolings[random.below(3)];
         check_steps<float, std::uint32_t>(seq, choices, random.bits64(), pooling);
         check_steps<float, std::uint64_t>(par(threads), choices, random.bits64(), pooling);
     }
@@ -250,7 +250,7 @@ TEST_CASE("row_gradient: random workloads step as the plain loop does") {
 
 // Catches: an empty batch that is refused, or touches a row.
 TEST_CASE("row_gradient: an empty batch changes nothing") {
-    for (const Pooling pooling : poolings) {
+    for (const Pooling pooling : all_poolings) {
         check_steps<float, std::uint32_t>(seq, {.samples = 0}, 1, pooling);
     }
 }
@@ -260,7 +260,7 @@ TEST_CASE("row_gradient: the scratch is exactly enough") {
     const Workload<float> work(
         {.dim = 5, .features = 1, .samples = 9000, .bag_size = 2, .rows = 20, .hot = 0.7}, 1);
     fae::Threads threads(2);
-    for (const Pooling pooling : poolings) {
+    for (const Pooling pooling : all_poolings) {
         const OwnedIndex<std::uint32_t> owned(seq, work, pooling);
         const fae::BackwardShape shape = shape_of(work, owned.index, pooling);
         const std::size_t bytes = embedding_bag::backward_scratch<float>(shape);

@@ -22,8 +22,8 @@ using fae::seq;
 
 namespace {
 
-struct Scratch {
-    explicit Scratch(std::size_t bytes) : memory(bytes + 64) {}
+struct IndexScratch {
+    explicit IndexScratch(std::size_t bytes) : memory(bytes + 64) {}
     /// Exactly `bytes` bytes from an aligned one on.
     fae::Workspace workspace(std::size_t bytes) {
         auto* const start = memory.data();
@@ -75,7 +75,7 @@ void check_batch(const std::vector<Index>& values, std::uint64_t rows, std::uint
     for (const Bags<Index>& bags : batches) {
         for (const Pooling pooling : {Pooling::sum, Pooling::weighted}) {
             const std::size_t bytes = fae::row_index_scratch<Index>(values.size(), pooling);
-            Scratch scratch(bytes);
+            IndexScratch scratch(bytes);
             fae::Workspace workspace = scratch.workspace(bytes);
             check_index(build_row_index(seq, bags, rows, workspace, pooling), bags, pooling);
             for (const std::size_t count : {2u, 3u, 8u}) {
@@ -128,7 +128,7 @@ void check_features(const std::vector<Index>& values, std::size_t features, std:
     const auto bags = Bags<Index>::fixed(values, bag_size, features, weights);
     for (const Pooling pooling : {Pooling::sum, Pooling::weighted}) {
         const std::size_t bytes = fae::row_index_scratch<Index>(values.size(), pooling);
-        Scratch scratch(bytes);
+        IndexScratch scratch(bytes);
         fae::Workspace workspace = scratch.workspace(bytes);
         check_index(build_row_index(seq, bags, rows, workspace, pooling), bags, pooling);
         fae::Threads threads(3);
@@ -223,7 +223,7 @@ TEST_CASE("row_index: the scratch is exactly enough") {
     const auto bags = Bags<std::uint32_t>::fixed(values, 1, 1);
     for (const Pooling pooling : {Pooling::sum, Pooling::weighted}) {
         const std::size_t bytes = fae::row_index_scratch<std::uint32_t>(values.size(), pooling);
-        Scratch scratch(bytes);
+        IndexScratch scratch(bytes);
         fae::Workspace workspace = scratch.workspace(bytes);
         CHECK_NOTHROW(static_cast<void>(build_row_index(seq, bags, 1000, workspace, pooling)));
         CHECK(workspace.left() == 0);
@@ -238,7 +238,7 @@ TEST_CASE("row_index: the scratch is exactly enough") {
 TEST_CASE("row_index: rows that do not fit are refused") {
     const std::vector<std::uint32_t> values = {1, 2, 70, 3};
     const auto bags = Bags<std::uint32_t>::fixed(values, 1, 1);
-    Scratch scratch(fae::row_index_scratch<std::uint32_t>(4));
+    IndexScratch scratch(fae::row_index_scratch<std::uint32_t>(4));
     fae::Workspace workspace = scratch.workspace(fae::row_index_scratch<std::uint32_t>(4));
     CHECK_THROWS_AS(static_cast<void>(build_row_index(seq, bags, (std::uint64_t{1} << 31) + 1, workspace)),
                     fae::ContractError);

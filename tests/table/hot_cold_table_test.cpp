@@ -24,10 +24,10 @@ namespace {
 using Static = HotColdTable<float, StaticPlacement<>>;
 using Index = std::uint32_t;
 
-const RowSpace space({{5, 3, "a"}, {8, 3, "b"}});
+const RowSpace small_space({{5, 3, "a"}, {8, 3, "b"}});
 
 HotSet hot_rows(const std::vector<std::uint32_t>& rows) {
-    return HotSet(space.rows(), Span<const std::uint32_t>(rows));
+    return HotSet(small_space.rows(), Span<const std::uint32_t>(rows));
 }
 
 std::vector<float> row_of(auto& table, RowId row) {
@@ -60,7 +60,7 @@ void step_on(Table& table, Heat heat, const HotSet* hot_set, const std::vector<I
 // Catches: slots that are not the hot set's, the tier bit missing or set where it must not be.
 TEST_CASE("table: locate gives slots on the fast route and row ids at home") {
     const HotSet hot = hot_rows({1, 4, 7, 12});
-    Static table(space, OptimizerKind::sgd, static_placement(hot));
+    Static table(small_space, OptimizerKind::sgd, static_placement(hot));
     table.initialise(seq, 1);
     std::vector<Index> located(2);
     const std::vector<Index> slots{0, 3};
@@ -75,11 +75,11 @@ TEST_CASE("table: locate gives slots on the fast route and row ids at home") {
                       Span<Index>(located))
               .values()[1] == 12u);
 
-    HotColdTable<float, AllHome<>> home(space, OptimizerKind::sgd, all_home);
+    HotColdTable<float, AllHome<>> home(small_space, OptimizerKind::sgd, all_home);
     CHECK(home.locate(seq, 0, Lookups<Index>{Heat::hot, Bags<Index>::fixed(slots, 1, 2), &hot},
                       Span<Index>(located))
               .values()[1] == 12u);
-    HotColdTable<float, AllSlots<>> fast(space, OptimizerKind::sgd, all_slots);
+    HotColdTable<float, AllSlots<>> fast(small_space, OptimizerKind::sgd, all_slots);
     CHECK(fast.locate(seq, 0, Lookups<Index>{Heat::hot, Bags<Index>::fixed(slots, 1, 2), &hot},
                       Span<Index>(located))
               .values()[1] == (12u | fast_bit<Index>));
@@ -88,7 +88,7 @@ TEST_CASE("table: locate gives slots on the fast route and row ids at home") {
 // Catches: a batch that trains on stale rows because nobody synchronised.
 TEST_CASE("table: a batch whose tier is behind is refused") {
     const HotSet hot = hot_rows({1, 6});
-    Static table(space, OptimizerKind::sgd, static_placement(hot));
+    Static table(small_space, OptimizerKind::sgd, static_placement(hot));
     table.initialise(seq, 1);
     CHECK_THROWS_WITH_AS(step_on(table, Heat::hot, &hot, {0, 1}),
                          "the fast tier is behind the homes, expected synchronise() before this batch",
@@ -106,7 +106,7 @@ TEST_CASE("table: synchronisation moves the rows that were touched, with their s
     for (const OptimizerKind kind :
          {OptimizerKind::sgd, OptimizerKind::adagrad, OptimizerKind::rowwise_adagrad}) {
         const HotSet hot = hot_rows({1, 4, 7, 12});
-        Static table(space, kind, static_placement(hot));
+        Static table(small_space, kind, static_placement(hot));
         table.initialise(seq, 3);
         const std::uint64_t record = (3 + state_size(kind, 3)) * sizeof(float);
         CHECK(table.synchronise(seq, Heat::hot).rows == 4);  // the first time, all
@@ -133,17 +133,17 @@ TEST_CASE("table: synchronisation moves the rows that were touched, with their s
 // whose padding is.
 TEST_CASE("table: a caller's strided arrays serve as homes and are updated in place") {
     const HotSet hot = hot_rows({0, 4, 5, 9});
-    Static owned(space, OptimizerKind::adagrad, static_placement(hot));
+    Static owned(small_space, OptimizerKind::adagrad, static_placement(hot));
     owned.initialise(seq, 7);
     std::vector<float> a(5 * 4, -9.0f);
     std::vector<float> b(8 * 6, -9.0f);
     std::vector<float> a_state(5 * 3, 0.0f);
     std::vector<float> b_state(8 * 5, 0.0f);
-    for (RowId r = 0; r < space.rows(); ++r) {
+    for (RowId r = 0; r < small_space.rows(); ++r) {
         const std::vector<float> row = row_of(owned, r);
         std::copy_n(row.begin(), 3, r < 5 ? &a[r * 4] : &b[(r - 5) * 6]);
     }
-    Static borrowed(space, OptimizerKind::adagrad, static_placement(hot),
+    Static borrowed(small_space, OptimizerKind::adagrad, static_placement(hot),
                     {{a.data(), a_state.data(), 4, 3, 0, 5}, {b.data(), b_state.data(), 6, 5, 0, 8}});
     const auto train = [&](Static& table) {
         table.synchronise(seq, Heat::hot);
@@ -154,7 +154,7 @@ TEST_CASE("table: a caller's strided arrays serve as homes and are updated in pl
     };
     train(owned);
     train(borrowed);
-    for (RowId r = 0; r < space.rows(); ++r) {
+    for (RowId r = 0; r < small_space.rows(); ++r) {
         const std::vector<float> expected = row_of(owned, r);
         CHECK(row_of(borrowed, r) == expected);
         const float* weights = r < 5 ? &a[r * 4] : &b[(r - 5) * 6];
@@ -169,9 +169,9 @@ TEST_CASE("table: a caller's strided arrays serve as homes and are updated in pl
     CHECK(b[5] == -9.0f);
     // The ceiling over a caller's homes: filled from them, written back to them.
     HotColdTable<float, AllSlots<>> fast(
-        space, OptimizerKind::adagrad, all_slots,
+        small_space, OptimizerKind::adagrad, all_slots,
         {{a.data(), a_state.data(), 4, 3, 0, 5}, {b.data(), b_state.data(), 6, 5, 0, 8}});
-    CHECK(fast.synchronise(seq, Heat::hot).rows == space.rows());
+    CHECK(fast.synchronise(seq, Heat::hot).rows == small_space.rows());
     const float before = a[0];
     step_on(fast, Heat::mixed, nullptr, {0, 5});
     CHECK(a[0] == before);
@@ -194,15 +194,15 @@ TEST_CASE("table: rows that are written are read back on either tier, whatever t
         table.synchronise(seq, Heat::hot);
         CHECK(row_of(table, 4) == std::vector<float>{7, 8, 9, 12});
     };
-    check(Static(space, OptimizerKind::rowwise_adagrad, static_placement(hot)));
-    check(HotColdTable<float, AllHome<>>(space, OptimizerKind::rowwise_adagrad, all_home));
-    check(HotColdTable<float, AllSlots<>>(space, OptimizerKind::rowwise_adagrad, all_slots));
+    check(Static(small_space, OptimizerKind::rowwise_adagrad, static_placement(hot)));
+    check(HotColdTable<float, AllHome<>>(small_space, OptimizerKind::rowwise_adagrad, all_home));
+    check(HotColdTable<float, AllSlots<>>(small_space, OptimizerKind::rowwise_adagrad, all_slots));
 }
 
 // Catches: an evaluation that reads a stale tier, or that has to synchronise.
 TEST_CASE("table: look-ups that only read find each row where it is current") {
     const HotSet hot = hot_rows({1, 6});
-    Static table(space, OptimizerKind::sgd, static_placement(hot));
+    Static table(small_space, OptimizerKind::sgd, static_placement(hot));
     table.initialise(seq, 1);
     table.synchronise(seq, Heat::hot);
     step_on(table, Heat::hot, &hot, {0, 1});
@@ -238,12 +238,12 @@ TEST_CASE("table: several dims side by side, one table per row space") {
 TEST_CASE("table: misuse is refused with both values") {
     const HotSet hot = hot_rows({1, 6});
     const HotSet other = hot_rows({1, 6});
-    Static table(space, OptimizerKind::sgd, static_placement(hot));
+    Static table(small_space, OptimizerKind::sgd, static_placement(hot));
     table.initialise(seq, 1);
     table.synchronise(seq, Heat::hot);
     CHECK_THROWS_AS(step_on(table, Heat::hot, &other, {0, 1}), ContractError);
     CHECK_THROWS_AS(step_on(table, Heat::hot, nullptr, {0, 1}), ContractError);
-    const RowId beyond = space.rows();
+    const RowId beyond = small_space.rows();
     std::vector<float> row(3);
     CHECK_THROWS_WITH_AS(
         table.read_rows(seq, Span<const RowId>(&beyond, 1), MatrixView<float>(row.data(), 1, 3)),
@@ -254,9 +254,9 @@ TEST_CASE("table: misuse is refused with both values") {
     CHECK_THROWS_AS(Static(larger, OptimizerKind::sgd, static_placement(hot)), ContractError);
     std::vector<float> home(13 * 3);
     CHECK_THROWS_AS(
-        Static(space, OptimizerKind::sgd, static_placement(hot), {{home.data(), nullptr, 3, 0, 0, 13}}),
+        Static(small_space, OptimizerKind::sgd, static_placement(hot), {{home.data(), nullptr, 3, 0, 0, 13}}),
         ContractError);
-    CHECK_THROWS_AS(Static(space, OptimizerKind::adagrad, static_placement(hot),
+    CHECK_THROWS_AS(Static(small_space, OptimizerKind::adagrad, static_placement(hot),
                            {{home.data(), nullptr, 3, 0, 0, 5}, {home.data() + 15, nullptr, 3, 0, 0, 8}}),
                     ContractError);
     std::vector<Index> located(1);
@@ -269,16 +269,16 @@ TEST_CASE("table: misuse is refused with both values") {
 
 // Catches: one-row batches, empty batches or empty tiers that crash.
 TEST_CASE("table: an empty batch, an empty hot set and a full one are ordinary") {
-    const HotSet none = HotSet::none(space.rows());
-    Static cold(space, OptimizerKind::sgd, static_placement(none));
+    const HotSet none = HotSet::none(small_space.rows());
+    Static cold(small_space, OptimizerKind::sgd, static_placement(none));
     cold.initialise(seq, 1);
     step_on(cold, Heat::cold, nullptr, {});
     step_on(cold, Heat::cold, nullptr, {0, 5});
     CHECK(cold.synchronise(seq, Heat::hot).rows == 0);
-    const HotSet all = HotSet::all(space.rows());
-    Static hot(space, OptimizerKind::sgd, static_placement(all));
+    const HotSet all = HotSet::all(small_space.rows());
+    Static hot(small_space, OptimizerKind::sgd, static_placement(all));
     hot.initialise(seq, 1);
-    CHECK(hot.synchronise(seq, Heat::hot).rows == space.rows());
+    CHECK(hot.synchronise(seq, Heat::hot).rows == small_space.rows());
     step_on(hot, Heat::hot, &all, {0, 5});
     hot.write_back(seq);
     CHECK(row_of(hot, 0) == row_of(cold, 0));

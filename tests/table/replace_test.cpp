@@ -21,10 +21,10 @@ using namespace fae;
 namespace {
 
 using Index = std::uint32_t;
-const RowSpace space({{300, 5, "a"}, {700, 5, "b"}});
+const RowSpace two_tables({{300, 5, "a"}, {700, 5, "b"}});
 
 HotSet some_rows(std::uint64_t seed) {
-    return HotSet::from_predicate(seq, space.rows(),
+    return HotSet::from_predicate(seq, two_tables.rows(),
                                   [=](std::uint64_t row) { return mix64(row ^ seed << 40) % 3 == 0; });
 }
 
@@ -79,13 +79,13 @@ TEST_CASE("table: training goes on bit for bit when the hot set is replaced, and
     const HotSet first = some_rows(1);
     const HotSet second = some_rows(2);
     std::uint64_t only_second = 0;
-    for (std::uint64_t row = 0; row < space.rows(); ++row)
+    for (std::uint64_t row = 0; row < two_tables.rows(); ++row)
         only_second += second.contains(row) && !first.contains(row) ? 1u : 0u;
     for (const OptimizerKind optimizer : {OptimizerKind::sgd, OptimizerKind::adagrad}) {
         for (const Heat last : {Heat::hot, Heat::cold}) {
             CAPTURE(static_cast<int>(last));
-            HotColdTable<float, StaticPlacement<>> table(space, optimizer, static_placement(first));
-            HotColdTable<float, AllHome<>> plain(space, optimizer, all_home);
+            HotColdTable<float, StaticPlacement<>> table(two_tables, optimizer, static_placement(first));
+            HotColdTable<float, AllHome<>> plain(two_tables, optimizer, all_home);
             table.initialise(seq, 4);
             plain.initialise(seq, 4);
             const auto both = [&](std::uint64_t number, Heat heat, const HotSet* hot) {
@@ -119,9 +119,9 @@ TEST_CASE("table: a look-ahead placement is replaced with the rows in its window
     const HotSet first = some_rows(1);
     const HotSet second = some_rows(2);
     const LookaheadOptions options{.window = 60, .lookahead = 1, .most_lookups = 80};
-    HotColdTable<float, LookaheadPlacement<>> table(space, OptimizerKind::adagrad,
+    HotColdTable<float, LookaheadPlacement<>> table(two_tables, OptimizerKind::adagrad,
                                                     LookaheadPlacement<>(first, options));
-    HotColdTable<float, AllHome<>> plain(space, OptimizerKind::adagrad, all_home);
+    HotColdTable<float, AllHome<>> plain(two_tables, OptimizerKind::adagrad, all_home);
     table.initialise(seq, 4);
     plain.initialise(seq, 4);
     for (std::uint64_t number = 0; number < 9; ++number) {

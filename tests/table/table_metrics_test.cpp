@@ -16,7 +16,7 @@ using namespace fae;
 namespace {
 
 using Index = std::uint32_t;
-const RowSpace space({{40, 4, "a"}});
+const RowSpace one_table({{40, 4, "a"}});
 
 template <class Table>
 void look_up(Table& table, std::uint64_t step, Heat heat, const HotSet* hot,
@@ -35,7 +35,7 @@ void look_up(Table& table, std::uint64_t step, Heat heat, const HotSet* hot,
 TEST_CASE("table: metrics hold the look-ups of each tier and what synchronising moved") {
     const std::vector<Index> hot_rows{1, 5, 9};
     const HotSet hot(40, Span<const Index>(hot_rows));
-    HotColdTable<float, StaticPlacement<>> table(space, OptimizerKind::sgd, static_placement(hot));
+    HotColdTable<float, StaticPlacement<>> table(one_table, OptimizerKind::sgd, static_placement(hot));
     table.initialise(seq, 1);
     Metrics metrics;
     table.set_metrics(&metrics);
@@ -65,7 +65,7 @@ TEST_CASE("table: metrics hold the look-ups of each tier and what synchronising 
 TEST_CASE("table: a row that look-ahead brings for a batch is a miss, and is booked as moved") {
     const HotSet none = HotSet::none(40);
     HotColdTable<float, LookaheadPlacement<>> table(
-        space, OptimizerKind::sgd,
+        one_table, OptimizerKind::sgd,
         LookaheadPlacement<>(none, {.window = 6, .lookahead = 1, .most_lookups = 8}));
     table.initialise(seq, 1);
     Metrics metrics;

@@ -8,6 +8,7 @@ option(FAE_BUILD_EXAMPLES "Build the examples (CLI11, nlohmann-json, Eigen, zlib
 option(FAE_FETCH_DEPS "Download pinned releases of the dependencies instead of looking for installed ones" OFF)
 option(FAE_CHECKED "Look at every index of every batch in whatever links the targets of this build" OFF)
 option(FAE_NATIVE "Compile our own examples and benchmarks, and nothing else, for this machine's processor" OFF)
+option(FAE_MERGE_TESTS "Compile the files of a layer's tests together: quicker, but what a file forgets to include goes unseen" OFF)
 option(FAE_ONLY_COMPILED "Do not optimise host code of what a machine without a GPU compiles and does not run: benchmarks, CUDA tests" OFF)
 set(FAE_ENABLE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO (where there is one to build), ON, OFF")
 set_property(CACHE FAE_ENABLE_CUDA PROPERTY STRINGS AUTO ON OFF)

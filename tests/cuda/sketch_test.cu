@@ -154,7 +154,7 @@ TEST_CASE("cuda sketch: few keys of millions of look-ups are exact, and then mak
     cuda::HeavyHitterSketch sketch(on, {1 << 15, 1});
     PlainSketch plain(sketch.counters());
     const auto several = static_cast<std::uint32_t>(sketch.counters() - 1);
-    std::vector<std::uint32_t> keys(3'000'000);
+    std::vector<std::uint32_t> keys(fae_test::share_of(3'000'000));
     for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<std::uint32_t>(i) % several;
     add(on, sketch, keys);
     for (const std::uint32_t key : keys) plain.add(key);
@@ -163,7 +163,7 @@ TEST_CASE("cuda sketch: few keys of millions of look-ups are exact, and then mak
     for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<std::uint32_t>(i / 40 % 1000);
     add(on, sketch, keys);
     for (const std::uint32_t key : keys) plain.add(key);
-    CHECK(sketch.listing(on).floor > 2048);
+    if (fae_test::share() == 1) CHECK(sketch.listing(on).floor > 2048);
     CHECK(sketch.listing(on).floor == plain.floor());
     CHECK(equal(sketch.listing(on).keys, plain.listed()));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The step that radix sorts are made of: a block ranks its keys by one digit, stable. Internal to
-// row_sort.cuh.
+// feature_sort.cuh and pair_sort.cuh.
 //
 // Keys lie in the order of warps: item k of lane l of warp w is key (w * Items + k) * 32 + l of the block.
 #pragma once
@@ -24,7 +24,7 @@ struct RankMemory {
     alignas(16) std::uint16_t
         of_warp[sort_warps][digits];  ///< keys of a digit in a warp, then in the warps before it
     std::uint32_t total[digits];      ///< keys of a digit in the block
-    std::uint32_t sums[2][digits / warp_size];
+    std::uint32_t sums[3][digits / warp_size];
 };
 
 /// A look-up under way: its key, and its bag or position.

@@ -25,9 +25,11 @@
 #include "fae/core/types.hpp"
 #include "fae/core/workspace.hpp"
 #include "fae/cuda/copy.hpp"
+#include "fae/cuda/feature_sort.cuh"
 #include "fae/cuda/index_check.cuh"
+#include "fae/cuda/pair_sort.cuh"
+#include "fae/cuda/row_key.cuh"
 #include "fae/cuda/row_lists.cuh"
-#include "fae/cuda/row_sort.cuh"
 #include "fae/cuda/stream.hpp"
 
 namespace fae::inline FAE_ABI {

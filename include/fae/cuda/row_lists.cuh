@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What is to be summed, made from sorted look-ups in one pass: the rows, where each begins, and lists of work
-// of about equal size. Internal to RowIndex (row_index.cuh); the kernels of row_gradient.cuh walk the lists.
+// of about equal size. Internal to RowIndex (row_index.cuh); the kernels of row_sums.cuh walk the lists.
 //
 // A row of at most 16 contributions stands in the list of its size class; a group of lanes sums it at once. A
 // longer row is cut as the law's tree is: into blocks of 64 contributions, `spans` of 64 blocks, and a
@@ -461,8 +461,10 @@ void queue_lists(On on, const ListJob<Key, Index>& job) {
     };
     if (job.lookups < (1u << 19)) {
         launch(std::integral_constant<unsigned, 4>{});
-    } else {
+    } else if (job.lookups < (1u << 21)) {
         launch(std::integral_constant<unsigned, 13>{});
+    } else {
+        launch(std::integral_constant<unsigned, 16>{});
     }
 }
 /// The most tiles of a batch.

@@ -180,6 +180,22 @@ TEST_CASE("cuda row_index: batches around the size from which tiles are larger h
             CHECK(is_index_of_host(batch, rows, {.one_tier = true}));
         }
     }
+    // Of bags of many look-ups a pair is a word, up to 24 bits of row and 65,536 bags; weighted ones have
+    // positions.
+    fae_test::CaseShare cases;
+    for (const std::size_t bags : {1u << 16, (1u << 16) + 1}) {
+        for (const std::size_t bag_size : {8u, 32u}) {
+            for (const std::uint64_t rows : {50'000ull, (1ull << 24) - 1, 1ull << 25}) {
+                if (!cases.take()) continue;
+                CAPTURE(bags);
+                CAPTURE(bag_size);
+                CAPTURE(rows);
+                const Batch batch(bags, 1, bag_size, power_law(rows, rows + bags));
+                CHECK(is_index_of_host(batch, rows, {.one_tier = true}));
+                CHECK(is_index_of_host(batch, rows, {.pooling = Pooling::weighted}));
+            }
+        }
+    }
     using fae::cuda::row_index_scratch;
     for (const std::uint64_t rows : {200ull, 16'000'000ull}) {
         CHECK(row_index_scratch<std::uint32_t>((1u << 19) - 1, rows) <=
@@ -211,9 +227,22 @@ TEST_CASE("cuda backward_step: a table of three rows and one of two million have
 
 // Catches: the same for bags of many rows, where every size class and level is met at once.
 TEST_CASE("cuda backward_step: a power law of 1.7 million look-ups has the host's bits") {
+    fae::cuda::SideStream side;
     for (const std::size_t dim : {16u, 64u}) {
         const Batch batch(fae_test::share_of(65'536), 1, 26, power_law(500'000, dim));
         CHECK(steps_as_the_host(batch, 500'000, dim, {.one_tier = true}, nullptr));
+        CHECK(steps_as_the_host(batch, 500'000, dim, {.one_tier = true}, &side));
+    }
+}
+
+// Catches: a slice of columns, or rows that a warp holds, that are left out or taken twice where rows are
+// wide.
+TEST_CASE("cuda backward_step: a power law over wide rows has the host's bits") {
+    fae::cuda::SideStream side;
+    for (const std::size_t dim : {100u, 128u, 192u, 256u, 260u}) {
+        CAPTURE(dim);
+        const Batch batch(fae_test::share_of(20'500), 1, 26, power_law(60'000, dim));
+        CHECK(steps_as_the_host(batch, 60'000, dim, {.one_tier = true}, &side));
     }
 }
 

@@ -147,7 +147,7 @@ class Permutation {
         static const bool is_wide = __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
         if (is_wide) return fill_wide(first, out);
 #endif
-        fill_here(first, out);
+        fill_here<8>(first, out);
     }
 
     /// The position of `element`: the inverse of operator().
@@ -166,31 +166,35 @@ class Permutation {
 #if defined(__x86_64__)
     [[gnu::target("avx512f,avx512dq,avx512vl")]] void fill_wide(std::uint64_t first,
                                                                 Span<std::uint64_t> out) const {
-        fill_here(first, out);
+        fill_here<16>(first, out);
     }
 #endif
+    // A round of a value waits for the one before; `lanes` values side by side fill the wait.
+    template <std::size_t lanes>
     [[gnu::always_inline]] void fill_here(std::uint64_t first, Span<std::uint64_t> out) const {
         constexpr std::size_t block = 256;
-        constexpr std::size_t lanes = 8;
-        std::uint16_t outside[block];  // places whose walk has not ended
+        static_assert(block % lanes == 0);
+        std::uint64_t walk[block];   // values whose walk has not ended, side by side
+        std::uint16_t place[block];  // of each in its block
         for (std::size_t begin = 0; begin < out.size(); begin += block) {
             std::size_t walking = out.size() - begin < block ? out.size() - begin : block;
-            std::uint64_t* const walk = out.data() + begin;
-            for (std::size_t i = 0; i < walking; ++i) {
+            std::uint64_t* const to = out.data() + begin;
+            for (std::size_t i = 0; i < block; ++i) {
                 walk[i] = first + begin + i;
-                outside[i] = static_cast<std::uint16_t>(i);
+                place[i] = static_cast<std::uint16_t>(i);
             }
             while (walking != 0) {
                 std::size_t left = 0;
                 for (std::size_t i = 0; i < walking; i += lanes) {
-                    const std::size_t used = walking - i < lanes ? walking - i : lanes;
-                    std::uint64_t x[lanes] = {};
-                    for (std::size_t j = 0; j < used; ++j) x[j] = walk[outside[i + j]];
+                    std::uint64_t x[lanes];
+                    for (std::size_t j = 0; j < lanes; ++j) x[j] = walk[i + j];
                     encrypt_each(x);
+                    const std::size_t used = walking - i < lanes ? walking - i : lanes;
                     for (std::size_t j = 0; j < used; ++j) {
-                        const std::uint16_t at = outside[i + j];
-                        walk[at] = x[j];
-                        outside[left] = at;
+                        const std::uint16_t at = place[i + j];
+                        to[at] = x[j];
+                        walk[left] = x[j];
+                        place[left] = at;
                         left += x[j] >= n_ ? 1 : 0;
                     }
                 }

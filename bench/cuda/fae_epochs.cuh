@@ -86,6 +86,8 @@ struct Epochs {
     gpu::RecordCost scatter, copy_out, take, write;  ///< and out
 
     [[nodiscard]] double median() const { return stats::median(seconds); }
+    [[nodiscard]] double least() const { return *std::min_element(seconds.begin(), seconds.end()); }
+    [[nodiscard]] double most() const { return *std::max_element(seconds.begin(), seconds.end()); }
 };
 
 /// Counts all inputs piece by piece, and packs the first ones.

@@ -111,7 +111,9 @@ class Report {
   public:
     void point(const fae::PlacementForecast& predicted, const Epochs& found, std::uint64_t inputs,
                std::size_t batch, std::uint64_t budget, fae::Order order) {
-        const double seconds = found.median() * static_cast<double>(batch) / static_cast<double>(inputs);
+        const double steps_of_epoch = static_cast<double>(inputs) / static_cast<double>(batch);
+        const auto of_epoch = [&](double seconds) { return seconds / steps_of_epoch * 1e6; };
+        const double seconds = found.median() / steps_of_epoch;
         const double ratio = predicted.step_seconds / seconds;
         const bool off = !(std::fabs(ratio - 1) <= most_off);
         good_ = good_ && !off;
@@ -120,9 +122,11 @@ class Report {
             if (digest.empty()) digest = found.digest;
             good_ = good_ && digest == found.digest;
         }
-        std::printf("  batch %5zu %-9s %4llu MiB  predicted %7.1f us, measured %7.1f, ratio %.2f%s  (", batch,
-                    predicted.name.c_str(), static_cast<unsigned long long>(budget),
-                    predicted.step_seconds * 1e6, seconds * 1e6, ratio, off ? " OFF" : "");
+        std::printf(
+            "  batch %5zu %-9s %4llu MiB  predicted %7.1f us, measured %7.1f (%.1f to %.1f), ratio %.2f%s  (",
+            batch, predicted.name.c_str(), static_cast<unsigned long long>(budget),
+            predicted.step_seconds * 1e6, seconds * 1e6, of_epoch(found.least()), of_epoch(found.most()),
+            ratio, off ? " OFF" : "");
         for (std::size_t r = 0; r < fae::resource_count; ++r) {
             if (predicted.seconds[r] > 0) {
                 std::printf("%s %.1f, ",

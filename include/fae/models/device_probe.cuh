@@ -66,7 +66,7 @@ struct DeviceProbe {
     /// Shares of the look-ups that go to rows without a slot, one measurement each; beyond a half of them no
     /// window is tried. The first one decides what is measured of rows in slots.
     std::vector<double> cold_shares{0.02, 0.08, 0.2, 1.0};
-    double seconds = 0.02;        ///< of steps in a row, the least
+    double seconds = 0.05;        ///< of steps in a row, the least
     std::size_t repetitions = 7;  ///< of each measurement, whose median counts
 };
 
@@ -329,7 +329,6 @@ class ProbedDevice {
                                   .epochs = std::uint64_t{1} << 20,
                                   .order = Order::shuffled},
                                  FixedRate(50));
-        std::uint64_t trained = 0;
         const auto train = [&](std::uint64_t steps) {
             const auto start = std::chrono::steady_clock::now();
             BatchRef batch;
@@ -339,34 +338,41 @@ class ProbedDevice {
                 batch.begins_segment = batch.begins_segment && batch.step == 0;
                 of.trainer.step(of.exec, batch, 1e-3F);
             }
-            trained += steps;
             return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        };
+        // Planned so far: seconds, and rows that came in.
+        const auto planned = [&] {
+            if constexpr (PlansAhead<P>) {
+                return std::pair(of.trainer.planning_seconds(),
+                                 static_cast<double>(of.trainer.counts().rows_in));
+            } else {
+                return std::pair(0.0, 0.0);
+            }
         };
         // Graphs are made, pages touched and the pipeline filled; then what comes in is what goes out.
         const std::uint64_t first = scheduler.batches_per_epoch();
         const double once = train(first);
         static_cast<void>(of.trainer.finish(of.exec));
-        [[maybe_unused]] Steps warm;
-        [[maybe_unused]] const std::uint64_t warm_steps = trained;
-        if constexpr (PlansAhead<P>) {
-            warm.planning = of.trainer.planning_seconds();
-            warm.rows_in = static_cast<double>(of.trainer.counts().rows_in);
-        }
         static_cast<void>(train(first));
         const std::uint64_t steps = std::clamp<std::uint64_t>(
             static_cast<std::uint64_t>(probe_.seconds * static_cast<double>(first) / std::max(once, 1e-9)), 4,
             256);
         std::vector<double> seconds;
-        for (std::size_t i = 0; i < std::max<std::size_t>(probe_.repetitions, 1); ++i)
+        std::vector<double> planning;
+        const auto [warm_seconds, warm_rows] = planned();
+        double so_far = warm_seconds;
+        for (std::size_t i = 0; i < std::max<std::size_t>(probe_.repetitions, 1); ++i) {
             seconds.push_back(train(steps) / static_cast<double>(steps));
+            const double now = planned().first;
+            planning.push_back((now - so_far) / static_cast<double>(steps));
+            so_far = now;
+        }
+        const double rows = planned().second - warm_rows;
         static_cast<void>(of.trainer.finish(of.exec));
         Steps found;
+        found.rows_in = rows / static_cast<double>(steps * seconds.size());
         found.seconds = middle(seconds);
-        if constexpr (PlansAhead<P>) {
-            const auto steps_since = static_cast<double>(trained - warm_steps);
-            found.planning = (of.trainer.planning_seconds() - warm.planning) / steps_since;
-            found.rows_in = (static_cast<double>(of.trainer.counts().rows_in) - warm.rows_in) / steps_since;
-        }
+        found.planning = middle(planning);
         return found;
     }
 

@@ -172,8 +172,8 @@ template <IndexType Index = std::uint32_t>
 /// @pre    position_of(values[i]) < rows; what the options say is so
 /// @exec   cuda::On: queued; two kernels where features are sorted apart, else three and one per 8 bits that
 ///         rows need. No wait, no allocation: it can be captured
-/// @cost   reads the values twice, moves 8 bytes a look-up (16 where keys are wide) once per 8 bits that rows
-///         need; or once where features are sorted apart. The lists: at most 25 bytes a look-up more
+/// @cost   reads the values twice, moves 4 or 8 bytes a look-up (16 where keys are wide) once per 8 bits that
+///         rows need; or once where features are sorted apart. The lists: at most 25 bytes a look-up more
 /// @throws ContractError if the workspace has less than cuda::row_index_scratch bytes, or the batch has 2^28
 ///         look-ups or 2^32 bags; CudaError. A look-up that is not below `rows` is an IndexError of the next
 ///         synchronising call (FAE_CHECKED)

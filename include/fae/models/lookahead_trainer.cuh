@@ -121,14 +121,14 @@ static_assert(BatchMemory<PlannedBatch>);
 
 /// Threads of a LookaheadTrainer beside those of its route; 0: by the number of the hardware's threads.
 struct LookaheadThreads {
-    std::size_t load = 0;  ///< batches side by side; 0: half of the hardware's threads, 2 to 8
-    std::size_t plan = 0;  ///< share the planning of one batch; 0: a quarter of them, 1 to 4
+    std::size_t load = 0;  ///< batches side by side; 0: 3/8 of the hardware's threads, 2 to 6
+    std::size_t plan = 0;  ///< share the planning of one batch; 0: as many, 1 to 6
 
     /// These, none of them 0.
     [[nodiscard]] LookaheadThreads resolved() const {
         const std::size_t all = std::thread::hardware_concurrency();
-        return {load != 0 ? load : std::clamp<std::size_t>(all / 2, 2, 8),
-                plan != 0 ? plan : std::clamp<std::size_t>(all / 4, 1, 4)};
+        return {load != 0 ? load : std::clamp<std::size_t>(3 * all / 8, 2, 6),
+                plan != 0 ? plan : std::clamp<std::size_t>(3 * all / 8, 1, 6)};
     }
 };
 

@@ -23,7 +23,7 @@ TEST_CASE("ProbeInputs: batches have the hot look-ups and the different rows tha
             .batch = 512, .cold_share = cold_share, .features = 5, .dense_features = 2, .table_rows = 20'000};
         const fae::ProbeInputs inputs(fae::seq, options);
         const fae::PackedDataset& data = inputs.data();
-        CHECK(data.inputs() == 24 * 512);
+        CHECK(data.inputs() == 32 * 512);
         CHECK(data.hot_set().size() == 3 * fae::probe_head + 2 * fae::probe_short_head);
         const double lookups = static_cast<double>(data.lookups());
         CHECK(static_cast<double>(data.hot_lookups()) / lookups ==

@@ -232,7 +232,8 @@ template <unsigned Items, class Key, IndexType Index>
 __global__ void __launch_bounds__(list_threads, 4)
     make_lists(const __grid_constant__ ListJob<Key, Index> job) {
     constexpr std::uint32_t tile_keys = key_threads * Items;
-    constexpr unsigned lists = size_classes + 3;     // then blocks, spans, towers
+    constexpr unsigned lists = size_classes + 3;  // then blocks, spans, towers
+    static_assert((sizeof(Key) + sizeof(std::uint32_t)) * (tile_keys + 1) < (std::size_t{47} << 10));
     __shared__ Key keys[tile_keys + 1];              // of the row that came in, then of the tile's own rows
     __shared__ std::uint32_t starts[tile_keys + 1];  // of the same rows
     __shared__ unsigned heads[key_threads / warp_size * Items];  // of 32 keys each, which begin a row
@@ -461,9 +462,10 @@ void queue_lists(On on, const ListJob<Key, Index>& job) {
     };
     if (job.lookups < (1u << 19)) {
         launch(std::integral_constant<unsigned, 4>{});
-    } else if (job.lookups < (1u << 21)) {
+    } else if (sizeof(Key) == 8 || job.lookups < (1u << 21)) {
+        // Of wide keys, more would not fit the shared memory that every device gives without being asked.
         launch(std::integral_constant<unsigned, 13>{});
-    } else {
+    } else if constexpr (sizeof(Key) == 4) {
         launch(std::integral_constant<unsigned, 16>{});
     }
 }

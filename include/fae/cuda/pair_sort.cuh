@@ -5,8 +5,8 @@
 //
 // One kernel counts the digits of all passes, one a pass moves the pairs, and a tile of pairs learns from the
 // tiles before it where its pairs go. What a pass has sorted by is known of a pair from where it lies, so its
-// digit does not travel: the next pass puts it into the room of its own. A pair of 24 bits of row and 16 of
-// bag is then a word of 32 bits.
+// digit does not travel: the next pass puts it where the digit that it moves by was. A pair of 24 bits of row
+// and 16 of bag is then a word of 32 bits.
 #pragma once
 
 #include <algorithm>
@@ -64,22 +64,28 @@ __global__ void clear_words(Word* words, std::uint32_t count) {
 // ---- counting
 
 inline constexpr unsigned count_threads = 1024;
+/// Blocks of so many threads that a multiprocessor has room for.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900 || __CUDA_ARCH__ / 100 == 10)
+inline constexpr unsigned count_blocks = 2;
+#else
+inline constexpr unsigned count_blocks = 1;
+#endif
 inline constexpr unsigned count_at_once = 8;  ///< loads in flight, for two blocks to be on a multiprocessor
 /// Lanes of a warp that have counters of their own, a power of two. All, so that no two lanes meet in a bank
 /// of shared memory; a few where counters are many, or keys so few that clearing counters would take longer.
 [[nodiscard]] constexpr unsigned counter_lanes(unsigned passes, std::size_t lookups) {
-    return passes <= 4 && lookups >= many_pairs ? warp_size : 8;
+    return passes <= 3 && lookups >= many_pairs ? warp_size : 8;
 }
 
 /// Counts the digits of all passes.
 /// @par Launch any grid of count_threads threads, stepping by the grid; a word of shared memory for each
 /// pass, digit and lane of counter_lanes()
 template <class Key, IndexType Index>
-__global__ void __launch_bounds__(count_threads, 2)
+__global__ void __launch_bounds__(count_threads, count_blocks)
     count_digits(Bags<Index> bags, KeyRule rule, Digits cut, unsigned lanes, std::uint32_t* counts) {
     constexpr unsigned most_passes = Digits::most_passes(sizeof(Key));
-    extern __shared__ uint4 sort_words_memory[];
-    std::uint32_t* const own = reinterpret_cast<std::uint32_t*>(sort_words_memory);
+    extern __shared__ uint4 counter_memory[];
+    std::uint32_t* const own = reinterpret_cast<std::uint32_t*>(counter_memory);
     let_next_launch();
     const auto lookups = static_cast<std::uint32_t>(bags.lookups());
     const unsigned mask = (1u << cut.width) - 1;
@@ -240,8 +246,7 @@ __global__ void __launch_bounds__(sort_threads, 2) move_pairs(const PairJob<Key,
             }
         }
     }
-    // Where the digit is in an item: in a word it is next above the room of the digit before, which is not
-    // there.
+    // Where the digit is in an item: of a word, where the digit before is put once this one has been dropped.
     const unsigned shift = Words && !First ? job.place_bits + job.shift - job.cut.width : job.shift;
     std::uint16_t rank[Items];
     rank_in_warps(memory.rank, item, shift, mask, rank);

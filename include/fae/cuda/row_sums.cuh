@@ -20,8 +20,8 @@
 namespace fae::inline FAE_ABI::cuda::detail {
 
 inline constexpr unsigned sum_threads = 128;
-inline constexpr unsigned sum_blocks_a_multiprocessor =
-    7;  ///< that many are there at a time: registers for eight loads
+/// That many are there at a time: registers for eight loads.
+inline constexpr unsigned sum_blocks_a_multiprocessor = 7;
 
 /// The contributions of a batch: entry i is the gradient of bags[i], times weights[positions[i]] where sums
 /// are weighted.
@@ -113,7 +113,10 @@ __device__ void sum_shorts(const SumJob<T, Sink>& job, const ShortEntry* list, s
         for (unsigned u = 0; u < Most; ++u) {
             const std::uint32_t at = entry.from() + (Most == 1 ? 0 : min(u, entry.size() - 1));
             held.bag[u] = job.of.bags[at];
-            if constexpr (Weighted) held.weight[u] = static_cast<T>(job.of.weights[job.of.positions[at]]);
+            if constexpr (Weighted) {
+                held.weight[u] =
+                    u < entry.size() ? static_cast<T>(job.of.weights[job.of.positions[at]]) : T{1};
+            }
         }
     }
     for (unsigned from = 0; from < rows; from += Lanes::groups * Items) {

@@ -56,7 +56,7 @@ struct Setting {
     std::uint64_t budget = std::uint64_t{256} << 20;  ///< bytes, of the data set's hot set
     std::size_t batch = 4096;
     std::size_t repetitions = 3;
-    std::size_t load_threads = 8;
+    std::size_t load_threads = 0;
     std::size_t plan_threads = 0;  ///< as LookaheadThreads
     gpu::RecordWay way = gpu::RecordWay::measured;
 };
@@ -164,7 +164,7 @@ Epochs run(const Exec& host, const fae::PackedDataset& data, const Setting& sett
         if constexpr (gpu::PlansAhead<P>) {
             return gpu::LookaheadThreads{.load = setting.load_threads, .plan = setting.plan_threads};
         } else {
-            return setting.load_threads;
+            return setting.load_threads == 0 ? std::size_t{8} : setting.load_threads;
         }
     };
     const auto trainer_of = [&] {

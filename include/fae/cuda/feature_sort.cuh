@@ -100,8 +100,10 @@ __global__ void __launch_bounds__(sort_threads)
         most = max(most, __shfl_xor_sync(all_lanes, most, static_cast<int>(step)));
     }
     unsigned bits = 0;
-    for (Key range = most - least; range != 0; range >>= 1) ++bits;
-        // What is missing behind the last sample has all bits set: a stable sort leaves it at the end.
+    for (Key range = most - least; range != 0; range >>= 1) {
+        ++bits;
+    }
+    // What is missing behind the last sample has all bits set: a stable sort leaves it at the end.
 #pragma unroll
     for (unsigned k = 0; k < Items; ++k) {
         key[k] = sample[k] < samples ? key[k] - least : ~Key{0};

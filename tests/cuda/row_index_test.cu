@@ -52,9 +52,11 @@ struct Batch {
 /// unless features are apart.
 bool is_index_of_host(const Batch& batch, std::uint64_t rows, const RowIndexOptions& options) {
     const Bags<std::uint32_t> bags = batch.bags();
-    fae::Buffer<std::byte> space(fae::row_index_scratch<std::uint32_t>(bags.lookups()) + 64);
+    const bool weighted = options.pooling == Pooling::weighted;
+    fae::Buffer<std::byte> space(fae::row_index_scratch<std::uint32_t>(bags.lookups(), options.pooling) + 64);
     fae::Workspace host_space(space.span());
-    const fae::RowIndex<std::uint32_t> expected = build_row_index(fae::seq, bags, rows, host_space);
+    const fae::RowIndex<std::uint32_t> expected =
+        build_row_index(fae::seq, bags, rows, host_space, options.pooling);
 
     const fae::cuda::On on = Arena::shared().on();
     fae::Workspace workspace = Arena::shared().fresh();
@@ -66,6 +68,8 @@ bool is_index_of_host(const Batch& batch, std::uint64_t rows, const RowIndexOpti
     const auto found_rows = support::to_host(on, index.rows.data(), count);
     const auto found_begin = support::to_host(on, index.begin.data(), count + 1);
     const auto found_bags = support::to_host(on, index.bags.data(), index.bags.size());
+    const auto found_positions =
+        support::to_host(on, index.positions.data(), weighted ? index.positions.size() : 0);
     if (options.ordinals) {
         const auto ordinals = support::to_host(on, index.ordinals.data(), index.ordinals.size());
         for (std::size_t i = 0; i < ordinals.size(); ++i) {
@@ -81,6 +85,11 @@ bool is_index_of_host(const Batch& batch, std::uint64_t rows, const RowIndexOpti
         if (found_begin[r + 1] - found_begin[r] != size) return false;
         if (!std::equal(found_bags.begin() + found_begin[r], found_bags.begin() + found_begin[r + 1],
                         expected.bags.begin() + expected.begin[at->second])) {
+            return false;
+        }
+        if (weighted && !std::equal(found_positions.begin() + found_begin[r],
+                                    found_positions.begin() + found_begin[r + 1],
+                                    expected.positions.begin() + expected.begin[at->second])) {
             return false;
         }
     }

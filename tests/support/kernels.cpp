@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Where kernels.hpp's loops are compiled.
 #include "support/kernels.hpp"
 
 namespace fae::inline FAE_ABI {

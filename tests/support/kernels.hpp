@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The hot loops of ops, compiled once for all tests, in kernels.cpp: they take a compiler more time than all
-// else that a file with them holds. A test that calls ops or what is built on it includes this.
+// else that a file with them holds. A test that calls ops, or what is built on it, is compiled sooner with
+// this.
 #pragma once
 
 #include "fae/ops/optimizer.hpp"

@@ -2,8 +2,10 @@
 //
 // TiledJobs: several matrices of one launch, cut into tiles that are numbered through.
 //
-//   struct CopyJobs : TiledJobs<CopyJob, 8> { void add(...) { jobs[count++] = {..., tiles}; tiles += ...; }
-//   }; const CopyJob& job = jobs.of_tile(blockIdx.x);        // in the kernel
+//   struct CopyJobs : TiledJobs<CopyJob, 8> {
+//       void add(...) { jobs[count++] = {..., tiles}; tiles += ...; }
+//   };
+//   const CopyJob& job = jobs.of_tile(blockIdx.x);        // in the kernel
 #pragma once
 
 #include <cuda_runtime.h>
